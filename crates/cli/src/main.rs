@@ -1,0 +1,2 @@
+//! `oaas`: the command line.
+fn main() {}

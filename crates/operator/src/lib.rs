@@ -1,0 +1,1 @@
+//! OaaS: operator.
