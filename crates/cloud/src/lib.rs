@@ -1,0 +1,1 @@
+//! Speaks to a running OpenStack cloud: Keystone, Glance, Nova, Neutron.
