@@ -1,0 +1,64 @@
+//! Loading schemas.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use super::{MysqlServer, Program};
+
+/// Brings one service's databases to the schema that its image was built with, and ensures its accounts.
+///
+/// An empty database is loaded from the snapshot inside a marker table, a half-loaded one is dropped and loaded again,
+/// a loaded one is compared by its recorded revision with the heads known when the image was built.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LoadSchema {
+    /// The server, as an account that may do everything.
+    pub server: MysqlServer,
+    /// What the image knows of its snapshots: `/usr/share/oaas/schema/index.json`.
+    #[serde(default = "default_index")]
+    pub index: PathBuf,
+    /// The databases.
+    pub databases: Vec<SchemaDatabase>,
+    /// The service's accounts.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub accounts: Vec<SchemaAccount>,
+    /// The service's own migration, run when a revision differs from the image's heads. Without it the role exits with
+    /// code 5 and says that a migration is needed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sync: Option<Program>,
+    /// Seconds to wait for the server before giving up.
+    #[serde(default = "default_wait_seconds")]
+    pub wait_seconds: u64,
+}
+
+fn default_index() -> PathBuf {
+    "/usr/share/oaas/schema/index.json".into()
+}
+
+const fn default_wait_seconds() -> u64 {
+    300
+}
+
+/// One database of a service.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SchemaDatabase {
+    /// The database's name in the server.
+    pub name: String,
+    /// The snapshot's name in the index; the same as `name` when not set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub snapshot: Option<String>,
+}
+
+/// An account of a service.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SchemaAccount {
+    /// Name with its generation, such as `nova_g1`.
+    pub user: String,
+    /// File that holds the password and nothing else.
+    pub password_file: PathBuf,
+    /// The databases in which it may do everything.
+    pub databases: Vec<String>,
+}

@@ -1,0 +1,3 @@
+//! What the agent can be.
+
+pub mod node;
