@@ -1,2 +1,9 @@
-//! `oaas`: the command line.
-fn main() {}
+//! `oaas`, the one binary: command line, operator, agent and node.
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let arguments: Vec<OsString> = std::env::args_os().collect();
+    ExitCode::from(oaas_cli::run::main(&arguments))
+}

@@ -1,0 +1,17 @@
+//! `oaas`, the command line: one file per command, one reporter for every error, one tree for all progress.
+//!
+//! # Flow
+//! [`args`] parses, [`run`] runs the command and [`report`] tells how it went wrong.
+//!
+//! # Guarantees
+//! stdout carries the answer, stderr progress and errors, in text and in JSON alike. The exit code is
+//! [`oaas_feedback::Kind::exit_code`]. An interrupt ends the command with 130 at its next waiting point, and the same
+//! command goes on where it stopped.
+
+pub mod args;
+pub mod commands;
+pub mod context;
+pub mod names;
+pub mod progress;
+pub mod report;
+pub mod run;
