@@ -1,1 +1,39 @@
-//! OaaS: plan.
+//! From a resource, the catalog and what is observed to what shall be: the judgement of OaaS, as pure functions.
+//!
+//! # Flow
+//! [`validate()`] refuses what cannot be done and says the nearest right thing. [`credentials()`] lists the secrets a
+//! cloud needs. [`blueprint()`] resolves the catalog for one cloud: every workload with its image, configuration,
+//! ports, volumes and checks. [`gates()`] compares the blueprint with what is observed: which workload may be applied
+//! now, and what each other one waits for. [`diff()`] says what a change changes, option by option.
+//!
+//! # Guarantees
+//! No I/O, no clock, no randomness; the same inputs give the same outputs, in the same order. No service's and no
+//! release's name stands in this crate: all such knowledge is in `oaas-catalog` (a test of the repository checks it).
+
+mod blueprint;
+mod credentials;
+mod diff;
+mod document;
+mod gates;
+mod inputs;
+mod nodes;
+mod overrides;
+mod publish;
+mod report;
+mod resolve;
+mod sensitive;
+mod validate;
+
+pub use blueprint::{
+    ApiPlan, Blueprint, ComponentPlan, JobPlan, PlanError, PortPlan, Registration, blueprint,
+};
+pub use credentials::{CredentialKind, CredentialSpec, Credentials, credentials};
+pub use diff::{Change, ChangeKind, diff};
+pub use document::{Content, Document, PublicEndpointModel, PublicRoute};
+pub use gates::{Gate, Gates, Wait, gates};
+pub use inputs::{CloudId, ComponentState, Images, Inputs, JobState, Node, Observed, RolloutState};
+pub use nodes::{NodePlan, node_plans};
+pub use publish::{PublishKey, PublishPlan, publish_plan};
+pub use report::{Report, report};
+pub use sensitive::Sensitive;
+pub use validate::{Problem, validate};

@@ -1,0 +1,174 @@
+//! Which options each service understands, read out of the image that runs it.
+//!
+//! `data/options/<release>/<service>.json` is generated with oslo.config's own generator
+//! (`oslo-config-generator --format json`, see its documentation) in the image and reduced to what checking needs.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+
+/// What kind of value an option takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OptionKind {
+    /// Text, a host name, a URL, anything.
+    Text,
+    /// A whole number.
+    Integer,
+    /// A number.
+    Float,
+    /// True or false.
+    Bool,
+    /// A comma-separated list.
+    List,
+    /// An option that may stand several times.
+    Multi,
+    /// A comma-separated list of `key:value`.
+    Dict,
+}
+
+/// One option.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+pub struct OptionInfo {
+    /// oslo.config's name of the type: `string`, `integer`, `list`, …
+    #[serde(rename = "type")]
+    pub type_name: String,
+    /// The default.
+    #[serde(default)]
+    pub default: serde_json::Value,
+    /// The least number allowed.
+    #[serde(default)]
+    pub min: Option<f64>,
+    /// The greatest number allowed.
+    #[serde(default)]
+    pub max: Option<f64>,
+    /// The values allowed, where these are listed.
+    #[serde(default)]
+    pub choices: Vec<serde_json::Value>,
+    /// May it stand several times?
+    #[serde(default)]
+    pub multi: bool,
+    /// May it be changed without a restart?
+    #[serde(default)]
+    pub mutable: bool,
+    /// Does it hold a secret?
+    #[serde(default)]
+    pub secret: bool,
+    /// What it is for, in a sentence.
+    #[serde(default)]
+    pub help: String,
+    /// Older names.
+    #[serde(default)]
+    pub was: Vec<OlderName>,
+    /// Is it to go away?
+    #[serde(default)]
+    pub deprecated: bool,
+}
+
+/// An older name of an option.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct OlderName {
+    /// The section, where it was another one.
+    #[serde(default)]
+    pub group: Option<String>,
+    /// The name, where it was another one.
+    #[serde(default)]
+    pub name: Option<String>,
+}
+
+impl OptionInfo {
+    /// What kind of value it takes.
+    pub fn kind(&self) -> OptionKind {
+        match self.type_name.as_str() {
+            _ if self.multi => OptionKind::Multi,
+            "boolean" => OptionKind::Bool,
+            "integer" | "port" => OptionKind::Integer,
+            "float" => OptionKind::Float,
+            "list" => OptionKind::List,
+            "dict" => OptionKind::Dict,
+            _ => OptionKind::Text,
+        }
+    }
+}
+
+/// The file of one service, as `oaas image` writes it.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+pub(crate) struct OptionFile {
+    pub(crate) groups: BTreeMap<String, BTreeMap<String, OptionInfo>>,
+}
+
+/// All options of one service in one release.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct OptionIndex {
+    sections: BTreeMap<String, BTreeMap<String, OptionInfo>>,
+}
+
+/// The options of all services of one release.
+pub type OptionCatalog = BTreeMap<String, OptionIndex>;
+
+impl OptionIndex {
+    /// From the generated groups.
+    pub fn new(groups: BTreeMap<String, BTreeMap<String, OptionInfo>>) -> Self {
+        let dashed = |options: BTreeMap<String, OptionInfo>| {
+            options.into_iter().map(|(name, info)| (name.replace('-', "_"), info)).collect()
+        };
+        Self { sections: groups.into_iter().map(|(group, options)| (group, dashed(options))).collect() }
+    }
+
+    /// Does it know any option?
+    pub fn is_empty(&self) -> bool {
+        self.sections.is_empty()
+    }
+
+    /// The option of that section and name.
+    pub fn get(&self, section: &str, option: &str) -> Option<&OptionInfo> {
+        self.sections.get(section)?.get(option)
+    }
+
+    /// The names of the sections.
+    pub fn sections(&self) -> impl Iterator<Item = &str> {
+        self.sections.keys().map(String::as_str)
+    }
+
+    /// The names of the options in a section.
+    pub fn options(&self, section: &str) -> impl Iterator<Item = &str> {
+        self.sections.get(section).into_iter().flat_map(|options| options.keys().map(String::as_str))
+    }
+
+    /// Is that name an older one of an option? Then its present section and name.
+    pub fn renamed(&self, section: &str, option: &str) -> Option<(&str, &str)> {
+        self.sections.iter().find_map(|(group, options)| {
+            options.iter().find_map(|(name, info)| {
+                let matches = info.was.iter().any(|old| {
+                    old.group.as_deref().unwrap_or(group) == section && old.name.as_deref().unwrap_or(name) == option
+                });
+                matches.then_some((group.as_str(), name.as_str()))
+            })
+        })
+    }
+
+    /// The sections that have an option of that name.
+    pub fn sections_with(&self, option: &str) -> impl Iterator<Item = &str> {
+        self.sections.iter().filter(move |(_, options)| options.contains_key(option)).map(|(name, _)| name.as_str())
+    }
+}
+
+/// The candidate nearest to a name that does not exist, if any is near enough to have been meant.
+pub fn nearest<'a>(name: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    candidates
+        .map(|candidate| (strsim::jaro_winkler(name, candidate), candidate))
+        .filter(|(likeness, _)| *likeness > 0.8)
+        .max_by(|(a, _), (b, _)| a.total_cmp(b))
+        .map(|(_, candidate)| candidate)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_nearest_name_is_found() {
+        let names = ["rabbit_quorum_queue", "rabbit_ha_queues", "ssl"];
+        assert_eq!(nearest("rabbit_quorum_queues", names.into_iter()), Some("rabbit_quorum_queue"));
+        assert_eq!(nearest("zzz", names.into_iter()), None);
+    }
+}

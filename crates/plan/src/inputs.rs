@@ -1,0 +1,132 @@
+//! What planning starts from.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use oaas_api::OpenStackSpec;
+use oaas_api::names;
+use oaas_catalog::Catalog;
+
+use crate::credentials::Credentials;
+use crate::sensitive::Sensitive;
+
+/// Which cloud it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CloudId {
+    /// The resource's name.
+    pub name: String,
+    /// Its namespace, which holds this one cloud.
+    pub namespace: String,
+    /// Its uid.
+    pub uid: String,
+}
+
+/// Image name → full reference by digest.
+pub type Images = BTreeMap<String, String>;
+
+/// Everything that planning knows.
+#[derive(Debug, Clone, Copy)]
+pub struct Inputs<'a> {
+    /// Which cloud.
+    pub cloud: &'a CloudId,
+    /// What is wanted.
+    pub spec: &'a OpenStackSpec,
+    /// What is known of services and releases.
+    pub catalog: &'a Catalog,
+    /// The images there are.
+    pub images: &'a Images,
+    /// The secrets there are.
+    pub credentials: &'a Credentials,
+    /// Values of Secrets that the user's options refer to: (Secret, key) → value.
+    pub user_secrets: &'a BTreeMap<(String, String), Sensitive<String>>,
+    /// The cluster's nodes.
+    pub nodes: &'a [Node],
+    /// What runs.
+    pub observed: &'a Observed,
+}
+
+/// A node of the cluster.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Node {
+    /// Its name.
+    pub name: String,
+    /// Its labels.
+    pub labels: BTreeMap<String, String>,
+    /// Its address inside the cluster.
+    pub address: Option<IpAddr>,
+    /// Its interfaces, from the annotation [`names::ANNOTATION_INTERFACES`].
+    pub interfaces: Option<String>,
+    /// Memory that pods may take, in MiB.
+    pub allocatable_memory_mib: u64,
+    /// Is it ready?
+    pub ready: bool,
+}
+
+impl Node {
+    /// Does it have that label of the user's, with the value `true`?
+    pub fn has(&self, label: &str) -> bool {
+        self.labels.get(label).is_some_and(|value| value == "true")
+    }
+
+    /// The annotation that tells its interfaces.
+    pub const INTERFACES: &'static str = names::ANNOTATION_INTERFACES;
+}
+
+/// What is observed of a cloud.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Observed {
+    /// Workloads that exist, by component.
+    pub components: BTreeMap<String, ComponentState>,
+    /// Jobs that exist, by the name of the Kubernetes Job.
+    pub jobs: BTreeMap<String, JobState>,
+    /// Services whose registration in Keystone was seen to be as wanted: name → hash of what was wanted.
+    pub registered: BTreeMap<String, String>,
+    /// Does a volume of a stateful component of this cloud exist?
+    pub volumes: BTreeSet<String>,
+    /// Did this cloud's database ever run (from the ledger)?
+    pub database_lived: bool,
+    /// NodePorts of this cloud's own Services: `component/port name` → number.
+    pub own_node_ports: BTreeMap<String, u16>,
+    /// NodePorts that others have: number → who (`namespace/name`).
+    pub taken_node_ports: BTreeMap<u16, String>,
+    /// Replicas set on the `OpenStackComponent`s by whoever scales.
+    pub scaled: BTreeMap<String, u32>,
+    /// Other clouds in the same namespace.
+    pub namespace_clouds: BTreeSet<String>,
+}
+
+/// How far a roll-out is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum RolloutState {
+    /// All wanted pods run what is wanted and are ready.
+    #[default]
+    Complete,
+    /// Pods are being replaced or started.
+    Underway,
+}
+
+/// What is observed of one workload.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ComponentState {
+    /// Pods wanted.
+    pub desired: u32,
+    /// Pods that are ready.
+    pub ready: u32,
+    /// Pods that run the newest template.
+    pub updated: u32,
+    /// The hash of what was applied last.
+    pub hash: Option<String>,
+    /// What is wrong with a pod of it, if anything: a typed reason and words.
+    pub trouble: Option<(oaas_api::Reason, String)>,
+}
+
+/// What is observed of one Job.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum JobState {
+    /// It runs or will run.
+    Active,
+    /// It ended well.
+    Succeeded,
+    /// It ended for good without success.
+    Failed(String),
+}

@@ -1,0 +1,306 @@
+//! What each reference of the catalog stands for in one cloud.
+
+use std::collections::BTreeMap;
+
+use oaas_catalog::{Component, Provides, Reference, Release, Scalar, Segment, Service, Tree, Value, WorkloadKind};
+use serde_json::json;
+
+use crate::credentials::{account, database_secret, messaging_secret, secret_name, user_secret};
+use crate::inputs::Inputs;
+use crate::overrides::{enabled_services, replicas, resources};
+use crate::publish::{PublishKey, PublishPlan, publish_plan};
+
+/// The domain of the cluster's names.
+const DOMAIN: &str = "cluster.local";
+
+/// The directory where passwords are mounted, a file each.
+pub(crate) const ACCOUNTS: &str = "/etc/oaas/accounts";
+
+/// Everything that references are resolved against.
+pub(crate) struct World<'a> {
+    pub(crate) inputs: &'a Inputs<'a>,
+    pub(crate) release: &'a Release,
+    pub(crate) services: Vec<&'a Service>,
+    pub(crate) publish: PublishPlan,
+}
+
+/// For whom something is resolved.
+#[derive(Clone, Copy)]
+pub(crate) struct Place<'a> {
+    pub(crate) service: &'a Service,
+    /// The component, or nothing where it is a job's.
+    pub(crate) component: Option<&'a Component>,
+}
+
+impl<'a> World<'a> {
+    pub(crate) fn new(inputs: &'a Inputs<'a>, release: &'a Release) -> Self {
+        Self { inputs, release, services: enabled_services(inputs, release), publish: publish_plan(inputs) }
+    }
+
+    /// A component and its service, by the component's name.
+    pub(crate) fn component(&self, name: &str) -> Option<(&'a Service, &'a Component)> {
+        self.services
+            .iter()
+            .find_map(|service| service.components.iter().find(|c| c.name == name).map(|component| (*service, component)))
+    }
+
+    /// The DNS name of a Service.
+    pub(crate) fn host(&self, service: &str) -> String {
+        format!("{service}.{}.svc.{DOMAIN}", self.inputs.cloud.namespace)
+    }
+
+    /// The stable names of a component's replicas; its Service's name where replicas have none.
+    pub(crate) fn hosts(&self, name: &str) -> Vec<String> {
+        match self.component(name) {
+            Some((service, component)) if component.kind == WorkloadKind::StatefulSet => {
+                let (count, _) = replicas(self.inputs, service, component);
+                (0..count).map(|ordinal| format!("{name}-{ordinal}.{}", self.host(name))).collect()
+            }
+            _ => vec![self.host(name)],
+        }
+    }
+
+    fn port(&self, name: &str) -> u16 {
+        self.component(name).and_then(|(_, component)| component.ports.first()).map_or(0, |port| port.port)
+    }
+
+    fn members(&self, name: &str) -> Vec<String> {
+        let port = self.port(name);
+        self.hosts(name).into_iter().map(|host| format!("{host}:{port}")).collect()
+    }
+
+    fn ovsdb(&self, name: &str) -> Vec<String> {
+        self.members(name).into_iter().map(|member| format!("ssl:{member}")).collect()
+    }
+
+    /// The value of a key of a Secret; empty until it exists.
+    pub(crate) fn secret(&self, name: &str, key: &str) -> String {
+        let found = self.inputs.credentials.get(name).and_then(|keys| keys.get(key));
+        found.map(|value| value.expose().clone()).unwrap_or_default()
+    }
+
+    /// The internal base URL of a service's API.
+    pub(crate) fn internal_url(&self, service: &str) -> String {
+        let api = self.services.iter().find(|s| s.name == service).and_then(|s| s.api.as_ref());
+        let Some(api) = api else { return String::new() };
+        let port = self.component(&api.component).and_then(|(_, c)| c.ports.iter().find(|port| port.name == api.port));
+        let scheme = if port.is_some_and(|port| port.tls) { "https" } else { "http" };
+        format!("{scheme}://{}:{}", self.host(&api.component), port.map_or(0, |port| port.port))
+    }
+
+    /// The public base URL of a service's API.
+    pub(crate) fn public_url(&self, service: &str) -> String {
+        let api = self.services.iter().find(|s| s.name == service).and_then(|s| s.api.as_ref());
+        api.map(|api| format!("{}{}", self.publish.url(PublishKey::Public), api.path)).unwrap_or_default()
+    }
+
+    /// What the other services lean on.
+    pub(crate) fn provider<T>(&self, pick: impl Fn(&'a Provides) -> Option<T>) -> Option<T> {
+        self.services.iter().filter_map(|service| service.provides.as_ref()).find_map(pick)
+    }
+
+    /// Host and port of the database, with one writer at a time.
+    pub(crate) fn database_server(&self) -> Option<(String, u16)> {
+        let name = self.provider(|provides| match provides {
+            Provides::Database { component, .. } => Some(component.as_str()),
+            _ => None,
+        })?;
+        let (_, component) = self.component(name)?;
+        let host = component.single_writer.as_deref().unwrap_or(name);
+        Some((self.host(host), self.port(name)))
+    }
+
+    fn database_url(&self, database: &str) -> String {
+        let owner = self.services.iter().find(|service| service.databases.iter().any(|name| name == database));
+        let (Some(owner), Some((host, port))) = (owner, self.database_server()) else { return String::new() };
+        let password = self.secret(&database_secret(&owner.name), "password");
+        let user = account(&owner.name);
+        format!(
+            "mysql+pymysql://{user}:{}@{host}:{port}/{database}?charset=utf8&ssl_ca=/etc/oaas/tls/ca.crt",
+            percent_encode(&password)
+        )
+    }
+
+    fn transport_url(&self, service: &str) -> String {
+        let component = self.provider(|provides| match provides {
+            Provides::Messaging { component } => Some(component.as_str()),
+            _ => None,
+        });
+        let Some(component) = component else { return String::new() };
+        let password = percent_encode(&self.secret(&messaging_secret(service), "password"));
+        let user = account(service);
+        let members: Vec<String> =
+            self.members(component).into_iter().map(|member| format!("{user}:{password}@{member}")).collect();
+        format!("rabbit://{}/{service}", members.join(","))
+    }
+
+    /// The text of a reference that is a text.
+    pub(crate) fn reference(&self, place: Place<'_>, reference: &Reference) -> String {
+        let cloud = self.inputs.cloud;
+        let limits = || place.component.map(|component| resources(self.inputs, place.service, component));
+        match reference {
+            Reference::Database(name) => self.database_url(name),
+            Reference::Messaging => self.transport_url(&place.service.name),
+            Reference::Url(name) => self.internal_url(name),
+            Reference::Public(name) => self.public_url(name),
+            Reference::Publish(name) => {
+                PublishKey::from_name(name).map(|key| self.publish.url(key)).unwrap_or_default()
+            }
+            Reference::Password(name) => {
+                let name = if name == "self" { &place.service.name } else { name };
+                self.secret(&user_secret(name), "password")
+            }
+            Reference::Secret(name) => self.secret(&secret_name(name), "password"),
+            Reference::Host(name) => self.host(name),
+            Reference::Members(name) => self.members(name).join(","),
+            Reference::Hosts(name) => self.hosts(name).join(","),
+            Reference::Ovsdb(name) => self.ovsdb(name).join(","),
+            Reference::ReplicaCount(name) => {
+                self.component(name).map_or(0, |(service, component)| replicas(self.inputs, service, component).0).to_string()
+            }
+            Reference::Workers => limits().map_or(1, |resources| resources.workers).to_string(),
+            Reference::MemoryMib => limits().map_or(0, |resources| resources.memory_limit_mib).to_string(),
+            Reference::MemoryBytes => {
+                limits().map_or(0, |resources| u64::from(resources.memory_limit_mib) * 1_048_576).to_string()
+            }
+            Reference::NewCloud => (!self.inputs.observed.database_lived).to_string(),
+            Reference::MessagingAccounts => String::new(),
+            Reference::Python => self.release.python.clone(),
+            Reference::Service => place.service.name.clone(),
+            Reference::Component => place.component.map(|component| component.name.clone()).unwrap_or_default(),
+            Reference::Namespace => cloud.namespace.clone(),
+            Reference::Cloud => cloud.name.clone(),
+            Reference::Region => REGION.to_owned(),
+            Reference::Release => self.release.name.clone(),
+            Reference::NodeName => "${node.name}".to_owned(),
+            Reference::NodeIp => "${node.ip}".to_owned(),
+            Reference::PodName => "${pod.name}".to_owned(),
+        }
+    }
+
+    /// The text of a scalar.
+    pub(crate) fn text(&self, place: Place<'_>, scalar: &Scalar) -> String {
+        match scalar {
+            Scalar::Text(segments) => segments
+                .iter()
+                .map(|segment| match segment {
+                    Segment::Text(text) => text.clone(),
+                    Segment::Reference(reference) => self.reference(place, reference),
+                })
+                .collect(),
+            Scalar::Integer(value) => value.to_string(),
+            Scalar::Float(value) => value.to_string(),
+            Scalar::Bool(value) => value.to_string(),
+        }
+    }
+
+    /// The texts of an option's value.
+    pub(crate) fn texts(&self, place: Place<'_>, value: &Value) -> Vec<String> {
+        value.scalars().iter().map(|scalar| self.text(place, scalar)).collect()
+    }
+
+    /// Nested data with every reference resolved. A list item that is one reference to several things becomes as many
+    /// items; a leaf that is one reference to a number or a truth value becomes that.
+    pub(crate) fn tree(&self, place: Place<'_>, tree: &Tree) -> serde_json::Value {
+        match tree {
+            Tree::Null => serde_json::Value::Null,
+            Tree::Leaf(Scalar::Integer(value)) => json!(value),
+            Tree::Leaf(Scalar::Float(value)) => json!(value),
+            Tree::Leaf(Scalar::Bool(value)) => json!(value),
+            Tree::Leaf(scalar) => match alone(scalar) {
+                Some(Reference::MessagingAccounts) => self.messaging_accounts(),
+                Some(
+                    reference @ (Reference::Workers
+                    | Reference::MemoryMib
+                    | Reference::MemoryBytes
+                    | Reference::NewCloud
+                    | Reference::ReplicaCount(_)),
+                ) => serde_json::from_str(&self.reference(place, reference)).unwrap_or_default(),
+                _ => json!(self.text(place, scalar)),
+            },
+            Tree::List(items) => items
+                .iter()
+                .flat_map(|item| {
+                    let several = match item {
+                        Tree::Leaf(scalar) => match alone(scalar) {
+                            Some(Reference::Members(name)) => Some(self.members(name)),
+                            Some(Reference::Hosts(name)) => Some(self.hosts(name)),
+                            Some(Reference::Ovsdb(name)) => Some(self.ovsdb(name)),
+                            _ => None,
+                        },
+                        _ => None,
+                    };
+                    match several {
+                        Some(texts) => texts.into_iter().map(|text| json!(text)).collect(),
+                        None => vec![self.tree(place, item)],
+                    }
+                })
+                .collect(),
+            Tree::Map(items) => {
+                items.iter().map(|(key, item)| (key.clone(), self.tree(place, item))).collect::<serde_json::Map<_, _>>().into()
+            }
+        }
+    }
+
+    fn messaging_accounts(&self) -> serde_json::Value {
+        self.services
+            .iter()
+            .filter(|service| service.messaging)
+            .map(|service| {
+                json!({
+                    "user": account(&service.name),
+                    "password_file": format!("{ACCOUNTS}/mq-{}", service.name),
+                    "vhost": service.name,
+                })
+            })
+            .collect()
+    }
+
+    /// The Secrets behind the names of `accounts`: name of the file → name of the Secret.
+    pub(crate) fn account_secrets(&self, accounts: &[String]) -> BTreeMap<String, String> {
+        let mut found = BTreeMap::new();
+        for name in accounts {
+            if name == "messaging:*" {
+                for service in self.services.iter().filter(|service| service.messaging) {
+                    found.insert(format!("mq-{}", service.name), messaging_secret(&service.name));
+                }
+            } else {
+                found.insert(name.clone(), secret_name(name));
+            }
+        }
+        found
+    }
+}
+
+/// The name of the region.
+pub(crate) const REGION: &str = "RegionOne";
+
+fn alone(scalar: &Scalar) -> Option<&Reference> {
+    match scalar {
+        Scalar::Text(segments) => match segments.as_slice() {
+            [Segment::Reference(reference)] => Some(reference),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+/// A password as a part of a URL (RFC 3986: all but unreserved characters are escaped).
+fn percent_encode(text: &str) -> String {
+    text.bytes()
+        .map(|byte| match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => char::from(byte).to_string(),
+            _ => format!("%{byte:02X}"),
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn odd_characters_in_passwords_are_escaped() {
+        assert_eq!(percent_encode("a@b:c/d%é"), "a%40b%3Ac%2Fd%25%C3%A9");
+    }
+}
