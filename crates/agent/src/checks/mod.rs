@@ -1,0 +1,132 @@
+//! Checks: one question with a time limit each, and the reason when the answer is not good.
+
+mod http;
+pub mod mysql;
+mod wire;
+mod worker;
+
+use std::time::Duration;
+
+use oaas_feedback::{Explain, Kind};
+use snafu::Snafu;
+use tokio::sync::Mutex;
+use tokio::time::timeout;
+
+use crate::config::{Check, Probe};
+use crate::context::Context;
+use crate::error::chain;
+use crate::program;
+use crate::{roles, tls};
+
+/// Why a check fails.
+#[derive(Debug, Snafu)]
+#[snafu(visibility(pub))]
+pub enum Error {
+    /// No connection, or no TLS.
+    #[snafu(transparent)]
+    Connect {
+        /// Why.
+        source: tls::Error,
+    },
+    /// The connection broke.
+    #[snafu(display("failed to talk to {target}"))]
+    Talk {
+        /// Whom it asked.
+        target: String,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// No HTTP answer.
+    #[snafu(display("failed to get {url}"))]
+    Http {
+        /// The URL.
+        url: String,
+        /// Why.
+        source: reqwest::Error,
+    },
+    /// No answer of a database.
+    #[snafu(transparent)]
+    Mysql {
+        /// Why.
+        source: mysql::Error,
+    },
+    /// A program failed.
+    #[snafu(transparent)]
+    Program {
+        /// Why.
+        source: program::Error,
+    },
+    /// `/proc` cannot be read.
+    #[snafu(display("failed to look at process {pid}"))]
+    Proc {
+        /// Process id.
+        pid: i32,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// There was an answer, and it is not the one wanted.
+    #[snafu(display("{what}"))]
+    Unwell {
+        /// The answer in words.
+        what: String,
+    },
+}
+
+impl Explain for Error {
+    fn kind(&self) -> Kind {
+        Kind::NotReady
+    }
+}
+
+/// A check with what it remembers between two questions.
+pub struct Checker {
+    check: Check,
+    context: Context,
+    worker: Mutex<worker::Memory>,
+}
+
+impl Checker {
+    /// A check of the agent's programs or of anything reachable.
+    pub fn new(check: Check, context: Context) -> Self {
+        Self { check, context, worker: Mutex::new(worker::Memory::default()) }
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.check.name
+    }
+
+    /// How long it may take.
+    pub fn time_limit(&self) -> Duration {
+        Duration::from_millis(self.check.timeout_ms)
+    }
+
+    /// Ask once; the error says in words why the answer is not good.
+    pub async fn ask(&self) -> Result<(), String> {
+        match timeout(self.time_limit(), self.question()).await {
+            Ok(answer) => answer.map_err(|error| chain(&error)),
+            Err(_) => Err(format!("no answer within {} ms", self.check.timeout_ms)),
+        }
+    }
+
+    async fn question(&self) -> Result<(), Error> {
+        match &self.check.probe {
+            Probe::Http(probe) => http::ask(probe).await,
+            Probe::Tcp(probe) => wire::tcp(probe).await,
+            Probe::Amqp(probe) => wire::amqp(probe).await,
+            Probe::Memcached(probe) => wire::memcached(probe).await,
+            Probe::Mysql(probe) => mysql::ask(probe).await,
+            Probe::Wsrep(probe) => mysql::ask_wsrep(probe).await,
+            Probe::Worker(probe) => {
+                let roots: Vec<i32> = self.context.programs().iter().map(|running| running.pid).collect();
+                worker::ask(probe, &roots, &mut *self.worker.lock().await)
+            }
+            Probe::Command(probe) => {
+                let program = crate::config::Program::new(probe.argv.iter().cloned());
+                program::finish(&self.check.name, &program, None, self.time_limit()).await?.success(&self.check.name)?;
+                Ok(())
+            }
+            Probe::Node(probe) => roles::node::ask(probe, &self.context).await,
+        }
+    }
+}

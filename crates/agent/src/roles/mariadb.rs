@@ -1,0 +1,10 @@
+//! Mariadb (under construction in this very branch: the real role follows).
+use crate::config::Mariadb;
+use crate::context::{Context, Outcome, Role};
+use crate::error::Failure;
+
+impl Role for Mariadb {
+    async fn run(&self, _: &Context) -> Result<Outcome, Failure> {
+        Ok(Outcome::Exit(1))
+    }
+}

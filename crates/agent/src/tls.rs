@@ -1,0 +1,113 @@
+//! TLS as a client: nothing but the cloud's own CA is trusted.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, InvalidDnsNameError, ServerName};
+use rustls::{ClientConfig, RootCertStore};
+use snafu::{ResultExt as _, Snafu, ensure};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+
+use crate::config::TlsTrust;
+
+/// What can go wrong with a connection.
+#[derive(Debug, Snafu)]
+pub enum Error {
+    /// The CA's file cannot be read.
+    #[snafu(display("failed to read the CA {}", path.display()))]
+    ReadCa {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: rustls::pki_types::pem::Error,
+    },
+    /// The CA's file has no certificate.
+    #[snafu(display("failed to read the CA {}: it holds no certificate", path.display()))]
+    NoCa {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The CA's certificate is not one.
+    #[snafu(display("failed to trust the CA {}", path.display()))]
+    Trust {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: rustls::Error,
+    },
+    /// The name to verify is not one.
+    #[snafu(display("failed to verify a server named {name:?}"))]
+    Name {
+        /// The name.
+        name: String,
+        /// Why.
+        source: InvalidDnsNameError,
+    },
+    /// No connection.
+    #[snafu(display("failed to connect to {host}:{port}"))]
+    Connect {
+        /// Host.
+        host: String,
+        /// Port.
+        port: u16,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// No TLS.
+    #[snafu(display("failed to speak TLS with {host}:{port} as {name}"))]
+    Handshake {
+        /// Host.
+        host: String,
+        /// Port.
+        port: u16,
+        /// The name the certificate must carry.
+        name: String,
+        /// Why.
+        source: std::io::Error,
+    },
+}
+
+/// Make ring the process's TLS provider, unless one is set already.
+pub fn install_provider() {
+    // An error means that one is installed, which is what is wanted.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+}
+
+/// The certificates of a CA's PEM file.
+pub fn read_ca(path: &Path) -> Result<Vec<CertificateDer<'static>>, Error> {
+    let certificates = CertificateDer::pem_file_iter(path)
+        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+        .context(ReadCaSnafu { path })?;
+    ensure!(!certificates.is_empty(), NoCaSnafu { path });
+    Ok(certificates)
+}
+
+/// A TLS client that trusts one CA file alone.
+pub fn client(ca: &Path) -> Result<Arc<ClientConfig>, Error> {
+    let mut roots = RootCertStore::empty();
+    for certificate in read_ca(ca)? {
+        roots.add(certificate).context(TrustSnafu { path: ca })?;
+    }
+    Ok(Arc::new(ClientConfig::builder().with_root_certificates(roots).with_no_client_auth()))
+}
+
+/// A byte stream, TLS or not.
+pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
+
+/// Connect, with TLS where there is something to verify by.
+pub async fn connect(host: &str, port: u16, trust: Option<&TlsTrust>) -> Result<Box<dyn Stream>, Error> {
+    let stream = TcpStream::connect((host, port)).await.context(ConnectSnafu { host, port })?;
+    let Some(trust) = trust else {
+        return Ok(Box::new(stream));
+    };
+    let name = trust.server_name.as_deref().unwrap_or(host);
+    let server = ServerName::try_from(name.to_owned()).context(NameSnafu { name })?;
+    let connector = TlsConnector::from(client(&trust.ca)?);
+    let stream = connector.connect(server, stream).await.context(HandshakeSnafu { host, port, name })?;
+    Ok(Box::new(stream))
+}
