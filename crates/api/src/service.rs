@@ -58,3 +58,14 @@ pub struct Resources {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub limits: BTreeMap<String, Amount>,
 }
+
+impl Service {
+    /// Limits of the main container: `resources.limits`, with `memory` for what that leaves out.
+    pub fn limits(&self) -> BTreeMap<String, Amount> {
+        let mut limits = self.resources.clone().unwrap_or_default().limits;
+        if let Some(memory) = &self.memory {
+            limits.entry("memory".into()).or_insert_with(|| memory.clone());
+        }
+        limits
+    }
+}
