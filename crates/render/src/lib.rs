@@ -1,1 +1,5 @@
 //! OaaS: render.
+
+pub mod objects;
+
+pub use objects::Objects;
