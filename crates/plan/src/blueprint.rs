@@ -1,0 +1,634 @@
+//! The blueprint: every workload of one cloud, with everything about it decided.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use oaas_catalog::{
+    Component, Expose, FileFormat, Need, NodeLabel, Provides, Release, Replicas, Resources, Security, Service, Volume,
+    WorkloadKind,
+};
+use serde_json::json;
+use sha2::{Digest, Sha256};
+use snafu::{OptionExt, Snafu};
+
+use crate::credentials::{account, certificate_secret, database_secret, secret_name, user_secret};
+use crate::document::{Content, Document, PublicEndpointModel, PublicRoute, Sections};
+use crate::inputs::{CloudId, Inputs};
+use crate::nodes::{NodePlan, node_plans};
+use crate::overrides::{ReplicaOwner, apply_options, replicas, resources};
+use crate::publish::{PublishKey, PublishPlan};
+use crate::resolve::{ACCOUNTS, Place, World};
+
+/// Why there is no blueprint.
+#[derive(Debug, Snafu, PartialEq, Eq)]
+pub enum PlanError {
+    /// The catalog does not have the release.
+    #[snafu(display("failed to plan: the catalog has no release {release}"))]
+    NoRelease {
+        /// The release.
+        release: String,
+    },
+    /// No image of that name was given.
+    #[snafu(display("failed to plan {component}: there is no image {image}"))]
+    NoImage {
+        /// Whose image.
+        component: String,
+        /// The image's name.
+        image: String,
+    },
+}
+
+/// Every workload of one cloud.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Blueprint {
+    /// Which cloud.
+    pub cloud: CloudId,
+    /// The release.
+    pub release: String,
+    /// Workloads, by component.
+    pub components: BTreeMap<String, ComponentPlan>,
+    /// One-off work, by name.
+    pub jobs: BTreeMap<String, JobPlan>,
+    /// What stands in the identity service's catalog.
+    pub registrations: Vec<Registration>,
+    /// The identity service and its administrator, if the cloud has one.
+    pub identity: Option<ApiPlan>,
+    /// Where the cloud is reached.
+    pub publish: PublishPlan,
+    /// What each node is.
+    pub nodes: Vec<NodePlan>,
+}
+
+/// How the operator reaches the identity service.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ApiPlan {
+    /// The component that serves it.
+    pub component: String,
+    /// The job that makes the administrator.
+    pub job: String,
+    /// The internal base URL.
+    pub url: String,
+    /// The administrator.
+    pub user: String,
+    /// The Secret with the administrator's password, in the key `password`.
+    pub secret: String,
+    /// The region.
+    pub region: String,
+}
+
+/// One workload.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ComponentPlan {
+    /// Its name.
+    pub name: String,
+    /// Its service.
+    pub service: String,
+    /// Which kind of workload.
+    pub kind: WorkloadKind,
+    /// The image's reference.
+    pub image: String,
+    /// How many, and which counts make sense.
+    pub replicas: u32,
+    /// Which counts make sense.
+    pub rule: Replicas,
+    /// Who decides the count.
+    pub replica_owner: ReplicaOwner,
+    /// On which nodes.
+    pub nodes: NodeLabel,
+    /// What must be so first.
+    pub needs: Vec<Need>,
+    /// Configuration files, the agent's among them.
+    pub documents: Vec<Document>,
+    /// Environment.
+    pub env: BTreeMap<String, String>,
+    /// Password files below `/etc/oaas/accounts`: name → Secret.
+    pub accounts: BTreeMap<String, String>,
+    /// Secrets mounted as directories: Secret → path.
+    pub secret_mounts: BTreeMap<String, String>,
+    /// The Secret with its certificate; the authority's alone is mounted where there is none.
+    pub certificate: Option<String>,
+    /// Ports.
+    pub ports: Vec<PortPlan>,
+    /// The further Service that leads to one member.
+    pub single_writer: Option<String>,
+    /// Port of the agent's health server.
+    pub health_port: u16,
+    /// Does it answer probes?
+    pub probes: bool,
+    /// Seconds that starting may take.
+    pub startup_seconds: u32,
+    /// Requests and limits.
+    pub resources: Resources,
+    /// What is mounted.
+    pub volumes: Vec<Volume>,
+    /// Does it read what its node is?
+    pub node_settings: bool,
+    /// What it may do.
+    pub security: Security,
+    /// Seconds to stop.
+    pub grace: u32,
+    /// Hash of all that a pod of it is made from.
+    pub hash: String,
+}
+
+/// One port.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PortPlan {
+    /// Its name.
+    pub name: String,
+    /// Its number.
+    pub port: u16,
+    /// Does the Service carry it?
+    pub in_service: bool,
+    /// Its NodePort, if it is published.
+    pub node_port: Option<u16>,
+}
+
+/// One-off work.
+#[derive(Debug, Clone, PartialEq)]
+pub struct JobPlan {
+    /// Its name without the hash.
+    pub name: String,
+    /// Whose work it is.
+    pub service: String,
+    /// What it does, for people.
+    pub title: String,
+    /// The image's reference.
+    pub image: String,
+    /// What must be so first.
+    pub needs: Vec<Need>,
+    /// Configuration files, the agent's among them.
+    pub documents: Vec<Document>,
+    /// Password files below `/etc/oaas/accounts`: name → Secret.
+    pub accounts: BTreeMap<String, String>,
+    /// Environment variables from Secrets: variable → (Secret, key).
+    pub secret_env: BTreeMap<String, (String, String)>,
+    /// Hash of all that it is made from; a part of the Job's name.
+    pub hash: String,
+}
+
+impl JobPlan {
+    /// The name of the Kubernetes Job.
+    pub fn object_name(&self) -> String {
+        format!("{}-{}", self.name, &self.hash[..10])
+    }
+}
+
+/// What one service has in the identity service.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Registration {
+    /// The service.
+    pub service: String,
+    /// What it is, in a few words.
+    pub title: String,
+    /// Its API's type, internal and public URL.
+    pub api: Option<(String, String, String)>,
+    /// Roles of its user, and the Secret with the password.
+    pub user: Option<(Vec<String>, String)>,
+    /// Hash of the above.
+    pub hash: String,
+}
+
+/// The name of the job that loads a service's databases.
+pub(crate) fn schema_job(service: &str) -> String {
+    format!("load-schema-{service}")
+}
+
+/// Resolve the catalog for one cloud.
+pub fn blueprint(inputs: &Inputs<'_>) -> Result<Blueprint, PlanError> {
+    let name = &inputs.spec.release;
+    let release = inputs.catalog.releases().get(name).context(NoReleaseSnafu { release: name })?;
+    let world = World::new(inputs, release);
+    let mut components = BTreeMap::new();
+    let mut jobs = BTreeMap::new();
+    let mut registrations = Vec::new();
+    for service in &world.services {
+        for component in service.components.iter().filter(|c| inputs.catalog.holds(&c.when, release)) {
+            components.insert(component.name.clone(), component_plan(&world, service, component)?);
+        }
+        if let Some(job) = schema_plan(&world, service)? {
+            jobs.insert(job.name.clone(), job);
+        }
+        for job in &service.jobs {
+            jobs.insert(job.name.clone(), catalog_job(&world, service, job)?);
+        }
+        registrations.extend(registration(&world, service));
+    }
+    let identity = world.provider(|provides| match provides {
+        Provides::Identity { component, job, user, secret } => Some((component, job, user, secret)),
+        _ => None,
+    });
+    let identity = identity.and_then(|(component, job, user, secret)| {
+        let (service, _) = world.component(component)?;
+        Some(ApiPlan {
+            component: component.clone(),
+            job: job.clone(),
+            url: world.internal_url(&service.name),
+            user: user.clone(),
+            secret: secret_name(secret),
+            region: crate::resolve::REGION.to_owned(),
+        })
+    });
+    Ok(Blueprint {
+        cloud: inputs.cloud.clone(),
+        release: release.name.clone(),
+        components,
+        jobs,
+        registrations,
+        identity,
+        publish: world.publish.clone(),
+        nodes: node_plans(inputs),
+    })
+}
+
+fn image(world: &World<'_>, service: &str, component: &str, name: &str) -> Result<String, PlanError> {
+    let spec = world.inputs.spec;
+    let name = if name == "openstack" { &world.release.image } else { name };
+    let own = [component, service].into_iter().find_map(|key| spec.services.get(key)?.image.clone());
+    own.or_else(|| spec.images.get(name).cloned())
+        .or_else(|| world.inputs.images.get(name).cloned())
+        .with_context(|| NoImageSnafu { component, image: name })
+}
+
+fn component_plan(world: &World<'_>, service: &Service, component: &Component) -> Result<ComponentPlan, PlanError> {
+    let inputs = world.inputs;
+    let place = Place { service, component: Some(component) };
+    let (count, replica_owner) = replicas(inputs, service, component);
+    let mut documents = Vec::new();
+    if let Some(main) = main_file(world, place, &component.config, Some(component)) {
+        documents.push(main);
+    }
+    for name in component.files.iter().filter(|name| component.config.is_empty() || service.main.as_ref() != Some(name)) {
+        documents.extend(service.files.get(name).map(|file| further_file(world, place, file)));
+    }
+    let mut role = world.tree(place, &component.role);
+    if let Some(wsgi) = role.get("wsgi").cloned() {
+        let (role_of_wsgi, settings) = expand_wsgi(world, component, service, &wsgi);
+        role = role_of_wsgi;
+        documents.push(settings);
+    }
+    let health = &component.health;
+    let checks = |tree| match world.tree(place, tree) {
+        serde_json::Value::Null => json!([]),
+        list => list,
+    };
+    let (startup, live, ready) = (checks(&health.startup), checks(&health.live), checks(&health.ready));
+    let probes = [&startup, &live, &ready].iter().any(|list| list.as_array().is_some_and(|list| !list.is_empty()));
+    let probes = probes || role.get("node").is_some();
+    let mut agent = json!({"component": component.name, "role": role});
+    if probes {
+        agent["health"] = json!({"port": health.port, "startup": startup, "live": live, "ready": ready});
+    }
+    documents.push(agent_document(agent));
+    let ports = component
+        .ports
+        .iter()
+        .map(|port| PortPlan {
+            name: port.name.clone(),
+            port: port.port,
+            in_service: port.expose != Expose::None,
+            node_port: match &port.expose {
+                Expose::NodePort(name) => {
+                    PublishKey::from_name(name).and_then(|key| world.publish.ports.get(&key).copied())
+                }
+                _ => None,
+            },
+        })
+        .collect();
+    let secret_mounts =
+        component.secret_mounts.iter().map(|(name, path)| (secret_name(name), path.clone())).collect();
+    let mut plan = ComponentPlan {
+        name: component.name.clone(),
+        service: service.name.clone(),
+        kind: component.kind,
+        image: image(world, &service.name, &component.name, &component.image)?,
+        replicas: count,
+        rule: component.replicas,
+        replica_owner,
+        nodes: component.nodes,
+        needs: component.needs.clone(),
+        documents,
+        env: component.env.clone(),
+        accounts: world.account_secrets(&component.accounts),
+        secret_mounts,
+        certificate: component.certificate.then(|| certificate_secret(&component.name)),
+        ports,
+        single_writer: component.single_writer.clone(),
+        health_port: health.port,
+        probes,
+        startup_seconds: health.startup_seconds,
+        resources: resources(inputs, service, component),
+        volumes: component.volumes.clone(),
+        node_settings: component.node_settings,
+        security: component.security.clone(),
+        grace: component.grace,
+        hash: String::new(),
+    };
+    plan.hash = component_hash(world, &plan);
+    Ok(plan)
+}
+
+/// A pod rolls on what it uses: its documents, the secrets it mounts, its image, its place; not on its replica count.
+fn component_hash(world: &World<'_>, plan: &ComponentPlan) -> String {
+    let secrets: BTreeSet<&String> = plan.accounts.values().chain(plan.secret_mounts.keys()).chain(&plan.certificate).collect();
+    let mut hash = Sha256::new();
+    for secret in secrets {
+        hash_secret(world, &mut hash, secret);
+    }
+    hash_documents(&mut hash, &plan.documents);
+    let rest = json!([
+        plan.image, plan.env, plan.accounts, plan.secret_mounts,
+        format!("{:?}", (&plan.ports, &plan.resources, &plan.volumes, &plan.security, plan.grace, plan.health_port)),
+    ]);
+    hash.update(rest.to_string());
+    hex::encode(hash.finalize())[..16].to_owned()
+}
+
+fn hash_secret(world: &World<'_>, hash: &mut Sha256, secret: &str) {
+    hash.update(secret);
+    for (key, value) in world.inputs.credentials.get(secret).into_iter().flatten() {
+        hash.update(key);
+        hash.update(value.expose());
+    }
+}
+
+fn hash_documents(hash: &mut Sha256, documents: &[Document]) {
+    for document in documents {
+        hash.update(&document.path);
+        // What can be serialised to be written can be serialised to be hashed.
+        hash.update(serde_json::to_vec(document.content.expose()).unwrap_or_default());
+    }
+}
+
+fn agent_document(agent: serde_json::Value) -> Document {
+    Document {
+        path: AGENT_CONFIG.into(),
+        format: FileFormat::Json,
+        content: crate::Sensitive::new(Content::Tree(agent)),
+    }
+}
+
+/// Where the agent finds what it does.
+const AGENT_CONFIG: &str = "/etc/oaas/agent/agent.json";
+
+/// The service's main file with the fragments that a component picks and the user's options on top.
+fn main_file(world: &World<'_>, place: Place<'_>, fragments: &[String], component: Option<&Component>) -> Option<Document> {
+    if fragments.is_empty() {
+        return None;
+    }
+    let file = place.service.files.get(place.service.main.as_ref()?)?;
+    let mut sections = Sections::new();
+    for name in fragments {
+        let fragment = world.inputs.catalog.fragment(place.service, name)?;
+        if !world.inputs.catalog.holds(&fragment.when, world.release) {
+            continue;
+        }
+        for (section, options) in &fragment.options {
+            let into = sections.entry(section.clone()).or_default();
+            for (option, value) in options {
+                into.insert(option.clone(), world.texts(place, value));
+            }
+        }
+    }
+    if let Some(component) = component {
+        apply_options(world.inputs, place.service, component, &mut sections);
+    }
+    Some(Document {
+        path: world.text(place, &file.path),
+        format: file.format,
+        content: crate::Sensitive::new(Content::Sections(sections)),
+    })
+}
+
+fn further_file(world: &World<'_>, place: Place<'_>, file: &oaas_catalog::ConfigFile) -> Document {
+    let content = match file.format {
+        FileFormat::PublicEndpoint => Content::PublicEndpoint(public_endpoint(world, place)),
+        FileFormat::Lines => Content::Lines(
+            world
+                .tree(place, &file.content)
+                .as_array()
+                .into_iter()
+                .flatten()
+                .map(|line| line.as_str().map_or_else(|| line.to_string(), str::to_owned))
+                .collect(),
+        ),
+        FileFormat::Oslo | FileFormat::Properties | FileFormat::Python | FileFormat::Yaml | FileFormat::Json => {
+            Content::Tree(world.tree(place, &file.content))
+        }
+    };
+    Document { path: world.text(place, &file.path), format: file.format, content: crate::Sensitive::new(content) }
+}
+
+/// What the public endpoint leads to: every API of the cloud.
+fn public_endpoint(world: &World<'_>, place: Place<'_>) -> PublicEndpointModel {
+    let port_of = |name: &str| {
+        let ports = place.component.into_iter().flat_map(|component| &component.ports);
+        ports.into_iter().find(|port| port.name == name).map_or(0, |port| port.port)
+    };
+    let password = place.service.secrets.keys().next().map(|name| world.secret(&secret_name(name), "password"));
+    let routes = world
+        .services
+        .iter()
+        .filter_map(|service| {
+            let api = service.api.as_ref()?;
+            let (_, component) = world.component(&api.component)?;
+            let port = component.ports.iter().find(|port| port.name == api.port)?;
+            Some(PublicRoute {
+                name: service.name.clone(),
+                path: api.path.clone(),
+                host: world.host(&api.component),
+                port: port.port,
+            })
+        })
+        .collect();
+    let url = world.publish.url(PublishKey::Public);
+    PublicEndpointModel {
+        port: port_of("public"),
+        statistics_port: port_of("statistics"),
+        statistics_user: "admin".into(),
+        statistics_password: password.unwrap_or_default(),
+        certificate: "/run/edge/public.pem".into(),
+        authority: "/etc/oaas/tls/ca.crt".into(),
+        host: url.trim_start_matches("https://").to_owned(),
+        routes,
+    }
+}
+
+/// A WSGI application: uWSGI with TLS in front of it, as the agent's role `process`.
+///
+/// `start-time` is what Neutron's maintenance asks for (neutron, `doc/source/admin/config-wsgi.rst`); it is expanded in
+/// an ini file only. Clients are told to close, since uWSGI's own HTTP does close each connection after its answer.
+fn expand_wsgi(
+    world: &World<'_>,
+    component: &Component,
+    service: &Service,
+    wsgi: &serde_json::Value,
+) -> (serde_json::Value, Document) {
+    const SETTINGS: &str = "/etc/oaas/uwsgi.ini";
+    let port = component.ports.iter().find(|port| wsgi["port"] == port.name.as_str()).map_or(0, |port| port.port);
+    let workers = resources(world.inputs, service, component).workers;
+    let fixed = [
+        ("module", wsgi["module"].as_str().unwrap_or_default().to_owned()),
+        ("virtualenv", "/opt/openstack".to_owned()),
+        ("https-socket", format!("0.0.0.0:{port},/etc/oaas/tls/tls.crt,/etc/oaas/tls/tls.key")),
+        ("master", "true".to_owned()),
+        ("processes", workers.to_string()),
+        ("threads", "4".to_owned()),
+        ("enable-threads", "true".to_owned()),
+        ("lazy-apps", "true".to_owned()),
+        ("need-app", "true".to_owned()),
+        ("die-on-term", "true".to_owned()),
+        ("thunder-lock", "true".to_owned()),
+        ("buffer-size", "65535".to_owned()),
+        ("disable-logging", "true".to_owned()),
+        ("log-4xx", "true".to_owned()),
+        ("log-5xx", "true".to_owned()),
+        ("add-header", "Connection: close".to_owned()),
+        ("set", "start-time=%t".to_owned()),
+    ];
+    let mut options: BTreeMap<String, Vec<String>> =
+        fixed.into_iter().map(|(name, value)| (name.to_owned(), vec![value])).collect();
+    for (name, value) in wsgi["options"].as_object().into_iter().flatten() {
+        options.insert(name.clone(), vec![value.as_str().map_or_else(|| value.to_string(), str::to_owned)]);
+    }
+    let sections = Sections::from([("uwsgi".to_owned(), options)]);
+    let settings = Document {
+        path: SETTINGS.into(),
+        format: FileFormat::Oslo,
+        content: crate::Sensitive::new(Content::Sections(sections)),
+    };
+    let mut program = json!({"command": ["uwsgi", "--ini", SETTINGS], "stop": {"signal": "TERM", "drain_seconds": 2}});
+    if let Some(env) = wsgi.get("env") {
+        program["env"] = env.clone();
+    }
+    (json!({"process": {"program": program}}), settings)
+}
+
+/// The job that loads a service's databases and makes its account.
+fn schema_plan(world: &World<'_>, service: &Service) -> Result<Option<JobPlan>, PlanError> {
+    let database = world.provider(|provides| match provides {
+        Provides::Database { component, user, secret } => Some((component, user, secret)),
+        _ => None,
+    });
+    let (Some((component, user, secret)), Some((host, port))) = (database, world.database_server()) else {
+        return Ok(None);
+    };
+    if service.databases.is_empty() {
+        return Ok(None);
+    }
+    let own = format!("db-{}", service.name);
+    let databases: Vec<_> = service.databases.iter().map(|name| json!({"name": name})).collect();
+    let agent = json!({
+        "component": schema_job(&service.name),
+        "role": {"load_schema": {
+            "server": {
+                "host": host, "port": port, "user": user, "password_file": format!("{ACCOUNTS}/{secret}"),
+                "tls": {"ca": "/etc/oaas/tls/ca.crt"},
+            },
+            "databases": databases,
+            "accounts": [{
+                "user": account(&service.name), "password_file": format!("{ACCOUNTS}/{own}"),
+                "databases": service.databases,
+            }],
+        }},
+    });
+    let accounts = BTreeMap::from([
+        (secret.clone(), secret_name(secret)),
+        (own, database_secret(&service.name)),
+    ]);
+    let mut plan = JobPlan {
+        name: schema_job(&service.name),
+        service: service.name.clone(),
+        title: format!("loads the databases of {}", service.name),
+        image: image(world, &service.name, "", "openstack")?,
+        needs: vec![Need::Ready(component.clone())],
+        documents: vec![agent_document(agent)],
+        accounts,
+        secret_env: BTreeMap::new(),
+        hash: String::new(),
+    };
+    plan.hash = job_hash(world, &plan);
+    Ok(Some(plan))
+}
+
+fn catalog_job(world: &World<'_>, service: &Service, job: &oaas_catalog::Job) -> Result<JobPlan, PlanError> {
+    let place = Place { service, component: None };
+    let agent = json!({"component": job.name, "role": world.tree(place, &job.role)});
+    let mut documents: Vec<Document> = main_file(world, place, &job.config, None).into_iter().collect();
+    documents.extend(job.files.iter().filter_map(|name| service.files.get(name)).map(|file| further_file(world, place, file)));
+    documents.push(agent_document(agent));
+    let secret_env = job
+        .secret_env
+        .iter()
+        .map(|(variable, name)| (variable.clone(), (secret_name(name), "password".to_owned())))
+        .collect();
+    let mut plan = JobPlan {
+        name: job.name.clone(),
+        service: service.name.clone(),
+        title: job.title.clone(),
+        image: image(world, &service.name, "", &job.image)?,
+        needs: job.needs.clone(),
+        documents,
+        accounts: world.account_secrets(&job.accounts),
+        secret_env,
+        hash: String::new(),
+    };
+    plan.hash = job_hash(world, &plan);
+    Ok(plan)
+}
+
+fn job_hash(world: &World<'_>, plan: &JobPlan) -> String {
+    let mut hash = Sha256::new();
+    let from_env = plan.secret_env.values().map(|(secret, _)| secret);
+    for secret in plan.accounts.values().chain(from_env).collect::<BTreeSet<_>>() {
+        hash_secret(world, &mut hash, secret);
+    }
+    hash_documents(&mut hash, &plan.documents);
+    hash.update(&plan.image);
+    hex::encode(hash.finalize())[..16].to_owned()
+}
+
+fn registration(world: &World<'_>, service: &Service) -> Option<Registration> {
+    if service.api.is_none() && service.user.is_none() {
+        return None;
+    }
+    let name = &service.name;
+    let api = service.api.as_ref().map(|api| {
+        let url = |base: String| format!("{base}{}", api.suffix);
+        (api.kind.clone(), url(world.internal_url(name)), url(world.public_url(name)))
+    });
+    let user = service.user.as_ref().map(|roles| (roles.clone(), user_secret(name)));
+    let mut hash = Sha256::new();
+    hash.update(format!("{api:?}{user:?}"));
+    if let Some((_, secret)) = &user {
+        hash_secret(world, &mut hash, secret);
+    }
+    Some(Registration {
+        service: name.clone(),
+        title: service.title.clone(),
+        api,
+        user,
+        hash: hex::encode(hash.finalize())[..16].to_owned(),
+    })
+}
+
+impl Blueprint {
+    /// The release of the catalog that it was made from.
+    pub fn release<'a>(&self, catalog: &'a oaas_catalog::Catalog) -> Option<&'a Release> {
+        catalog.releases().get(&self.release)
+    }
+
+    /// A short hash of everything: changes whenever anything would be rendered differently.
+    pub fn hash(&self) -> String {
+        let mut hash = Sha256::new();
+        for component in self.components.values() {
+            hash.update(format!("{} {} {:?} {:?}", component.name, component.hash, component.replicas, component.ports));
+        }
+        for job in self.jobs.values() {
+            hash.update(job.object_name());
+        }
+        for registration in &self.registrations {
+            hash.update(&registration.hash);
+        }
+        hex::encode(hash.finalize())[..16].to_owned()
+    }
+}

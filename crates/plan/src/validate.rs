@@ -1,0 +1,359 @@
+//! What cannot be done, and the nearest right thing.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+use oaas_api::{ConfigValue, Sections};
+use oaas_catalog::{OptionIndex, OptionInfo, OptionKind, ReplicaRule, Service, nearest};
+
+use crate::blueprint::Blueprint;
+use crate::inputs::Inputs;
+use crate::overrides::profile_name;
+
+/// One mistake in a resource.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// Where: `spec.services.nova.config.DEFAULT.debgu`.
+    pub path: String,
+    /// What is wrong.
+    pub message: String,
+    /// The nearest right thing, or what to do.
+    pub hint: Option<String>,
+}
+
+impl std::fmt::Display for Problem {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(out, "{}: {}", self.path, self.message)?;
+        self.hint.as_ref().map_or(Ok(()), |hint| write!(out, "; {hint}"))
+    }
+}
+
+/// Everything in the resource that cannot be done, all at once. Empty where all is well.
+pub fn validate(inputs: &Inputs<'_>) -> Vec<Problem> {
+    let mut problems = Problems::default();
+    for refusal in oaas_api::not_yet(inputs.spec) {
+        problems.add(refusal.path, refusal.message, Some(refusal.hint.to_owned()));
+    }
+    release(inputs, &mut problems);
+    services(inputs, &mut problems);
+    networks(inputs, &mut problems);
+    publish(inputs, &mut problems);
+    nodes(inputs, &mut problems);
+    for other in &inputs.observed.namespace_clouds {
+        problems.add(
+            "metadata.namespace",
+            format!("the namespace {} holds the cloud {other} already", inputs.cloud.namespace),
+            Some("give each cloud a namespace of its own".into()),
+        );
+    }
+    problems.0
+}
+
+/// Whether what a blueprint wants fits into the nodes. Only for clouds that do not run yet: one that runs has its place.
+pub fn capacity(inputs: &Inputs<'_>, blueprint: &Blueprint) -> Vec<Problem> {
+    let wanted: u64 = blueprint
+        .components
+        .values()
+        .map(|plan| u64::from(plan.resources.memory_mib) * u64::from(plan.replicas.max(1)))
+        .sum();
+    let there: u64 = inputs.nodes.iter().map(|node| node.allocatable_memory_mib).sum();
+    if inputs.nodes.is_empty() || wanted <= there {
+        return Vec::new();
+    }
+    vec![Problem {
+        path: "spec".into(),
+        message: format!("the cloud wants {wanted} MiB of memory, but the nodes have {there} MiB"),
+        hint: Some(format!(
+            "take profile tiny instead of {}, fewer replicas, or more nodes",
+            profile_name(inputs)
+        )),
+    }]
+}
+
+#[derive(Default)]
+struct Problems(Vec<Problem>);
+
+impl Problems {
+    fn add(&mut self, path: impl Into<String>, message: impl Into<String>, hint: Option<String>) {
+        self.0.push(Problem { path: path.into(), message: message.into(), hint });
+    }
+}
+
+/// `did you mean X?`, or the list of what there is.
+fn suggestion<'a>(name: &str, candidates: impl Iterator<Item = &'a str> + Clone) -> String {
+    match nearest(name, candidates.clone()) {
+        Some(candidate) => format!("did you mean {candidate}?"),
+        None => format!("there are: {}", candidates.collect::<Vec<_>>().join(", ")),
+    }
+}
+
+fn release(inputs: &Inputs<'_>, problems: &mut Problems) {
+    let name = &inputs.spec.release;
+    if !inputs.catalog.releases().contains_key(name) {
+        let known = inputs.catalog.releases().keys().map(String::as_str);
+        problems.add("spec.release", format!("there is no release {name}"), Some(suggestion(name, known)));
+    }
+}
+
+fn services(inputs: &Inputs<'_>, problems: &mut Problems) {
+    let Some(release) = inputs.catalog.releases().get(&inputs.spec.release) else { return };
+    let all: Vec<&Service> = inputs.catalog.services_of(release).collect();
+    let mut names: BTreeSet<&str> = all.iter().map(|service| service.name.as_str()).collect();
+    names.extend(all.iter().flat_map(|service| service.components.iter().map(|component| component.name.as_str())));
+    for (name, wanted) in &inputs.spec.services {
+        let path = format!("spec.services.{name}");
+        if !names.contains(name.as_str()) {
+            let hint = suggestion(name, names.iter().copied());
+            problems.add(path, format!("there is no service {name} in release {}", release.name), Some(hint));
+            continue;
+        }
+        let component = all.iter().find_map(|service| service.components.iter().find(|c| c.name == *name));
+        let service = all.iter().find(|service| service.name == *name);
+        let owner = service.or_else(|| all.iter().find(|service| service.components.iter().any(|c| c.name == *name)));
+        if let (Some(replicas), Some(component)) = (wanted.replicas, component) {
+            count(&format!("{path}.replicas"), replicas, component, problems);
+        } else if let (Some(_), Some(service)) = (wanted.replicas, service)
+            && service.components.len() != 1
+        {
+            let parts: Vec<&str> = service.components.iter().map(|component| component.name.as_str()).collect();
+            let hint = format!("set replicas under one of {}", parts.join(", "));
+            problems.add(format!("{path}.replicas"), format!("{name} has several components"), Some(hint));
+        }
+        if let Some(index) = owner.and_then(|service| inputs.catalog.options(&release.name, service)) {
+            options(inputs, &format!("{path}.config"), &wanted.config, index, problems);
+        } else if !wanted.config.is_empty() {
+            let hint = "put the options under `unchecked`".to_owned();
+            problems.add(format!("{path}.config"), format!("the options of {name} are not known"), Some(hint));
+        }
+        secrets(inputs, &format!("{path}.unchecked"), &wanted.unchecked, problems);
+    }
+
+}
+
+fn count(path: &str, replicas: i32, component: &oaas_catalog::Component, problems: &mut Problems) {
+    use oaas_catalog::WorkloadKind::DaemonSet;
+    let name = &component.name;
+    if component.kind == DaemonSet {
+        let hint = "label or unlabel nodes instead".to_owned();
+        problems.add(path, format!("{name} runs once on each node of its kind and takes no replicas"), Some(hint));
+    } else if component.replicas.rule == ReplicaRule::Odd && replicas % 2 == 0 {
+        let hint = format!("take {} or {}", (replicas - 1).max(1), replicas + 1);
+        problems.add(path, format!("{name} votes: {replicas} replicas do not make a quorum better than one less"), Some(hint));
+    } else if component.replicas.rule == ReplicaRule::One && replicas > 1 {
+        problems.add(path, format!("{name} runs once only"), Some("leave replicas out".into()));
+    }
+}
+
+fn options(inputs: &Inputs<'_>, path: &str, sections: &Sections, index: &OptionIndex, problems: &mut Problems) {
+    for (section, options) in sections {
+        for (option, value) in options {
+            let path = format!("{path}.{section}.{option}");
+            match index.get(section, option) {
+                Some(info) => option_value(&path, value, info, problems),
+                None => unknown_option(&path, section, option, index, problems),
+            }
+        }
+    }
+    secrets(inputs, path, sections, problems);
+}
+
+fn unknown_option(path: &str, section: &str, option: &str, index: &OptionIndex, problems: &mut Problems) {
+    let hint = if let Some((section, name)) = index.renamed(section, option) {
+        format!("it is now [{section}] {name}")
+    } else if let Some(near) = nearest(option, index.options(section)) {
+        format!("did you mean {near}?")
+    } else if let Some(other) = index.sections_with(option).next() {
+        format!("the option {option} is in the section [{other}]")
+    } else if index.options(section).next().is_none() {
+        let names: Vec<&str> = index.sections().collect();
+        let sections = suggestion(section, names.into_iter());
+        if sections.starts_with("did") { sections } else { "there is no such section; put it under `unchecked` if a plugin reads it".into() }
+    } else {
+        "put it under `unchecked` if a plugin reads it".into()
+    };
+    problems.add(path, format!("there is no option {option} in [{section}]"), Some(hint));
+}
+
+fn option_value(path: &str, value: &ConfigValue, info: &OptionInfo, problems: &mut Problems) {
+    let text = match value {
+        ConfigValue::Bool(value) => value.to_string(),
+        ConfigValue::Integer(value) => value.to_string(),
+        ConfigValue::Number(value) => value.to_string(),
+        ConfigValue::Text(value) => value.clone(),
+        ConfigValue::List(_) if !matches!(info.kind(), OptionKind::List | OptionKind::Multi) => {
+            problems.add(path, format!("takes one {}, not a list", info.type_name), None);
+            return;
+        }
+        ConfigValue::List(_) | ConfigValue::Secret(_) => return,
+    };
+    let number = text.parse::<f64>();
+    let wrong = match info.kind() {
+        OptionKind::Bool => {
+            let words = ["true", "false", "1", "0", "yes", "no", "on", "off", "t", "f", "y", "n"];
+            (!words.contains(&text.to_lowercase().as_str())).then(|| format!("{text} is not true or false"))
+        }
+        OptionKind::Integer if text.parse::<i64>().is_err() => Some(format!("{text} is not a whole number")),
+        OptionKind::Float if number.is_err() => Some(format!("{text} is not a number")),
+        OptionKind::Integer | OptionKind::Float => {
+            let number = number.unwrap_or_default();
+            if info.min.is_some_and(|min| number < min) {
+                Some(format!("{text} is less than {}", info.min.unwrap_or_default()))
+            } else if info.max.is_some_and(|max| number > max) {
+                Some(format!("{text} is more than {}", info.max.unwrap_or_default()))
+            } else {
+                None
+            }
+        }
+        _ => None,
+    };
+    if let Some(message) = wrong {
+        problems.add(path, message, Some(format!("the option takes: {}", info.type_name)));
+        return;
+    }
+    let choices: Vec<String> =
+        info.choices.iter().map(|choice| choice.as_str().map_or_else(|| choice.to_string(), str::to_owned)).collect();
+    if !choices.is_empty() && !choices.contains(&text) {
+        problems.add(path, format!("{text} is not one of the choices"), Some(suggestion(&text, choices.iter().map(String::as_str))));
+    }
+}
+
+fn secrets(inputs: &Inputs<'_>, path: &str, sections: &Sections, problems: &mut Problems) {
+    for (section, options) in sections {
+        for (option, value) in options {
+            let ConfigValue::Secret(from) = value else { continue };
+            let from = &from.secret_key_ref;
+            if !inputs.user_secrets.contains_key(&(from.name.clone(), from.key.clone())) {
+                let hint = format!("make it in the namespace {}", inputs.cloud.namespace);
+                problems.add(
+                    format!("{path}.{section}.{option}"),
+                    format!("there is no key {} in a Secret {}", from.key, from.name),
+                    Some(hint),
+                );
+            }
+        }
+    }
+}
+
+/// Subnets of the embedded cluster and of the demo content would collide with an external network of the same addresses;
+/// pods and Services of any cluster must not lie in it either.
+fn networks(inputs: &Inputs<'_>, problems: &mut Problems) {
+    let given = inputs.spec.network.as_ref().and_then(|network| network.external.clone());
+    let default = vec![oaas_api::ExternalNetwork::default_ext_net()];
+    let external = given.unwrap_or(default);
+    let mut seen: Vec<(String, IpNet)> = Vec::new();
+    for (place, network) in external.iter().enumerate() {
+        let path = format!("spec.network.external[{place}]");
+        if !dns_safe(&network.name) {
+            let hint = format!("for instance {}", dns_safe_form(&network.name));
+            problems.add(format!("{path}.name"), format!("{} is not a DNS label", network.name), Some(hint));
+        }
+        let Ok(cidr) = network.cidr.parse::<IpNet>() else {
+            problems.add(format!("{path}.cidr"), format!("{} is not a network", network.cidr), Some("write it as 192.168.100.0/24".into()));
+            continue;
+        };
+        if cidr.addr() != cidr.network() {
+            let hint = format!("write {}", cidr.trunc());
+            problems.add(format!("{path}.cidr"), format!("{cidr} has bits set beyond its prefix"), Some(hint));
+        }
+        for (name, other) in &seen {
+            if other.contains(&cidr) || cidr.contains(other) {
+                problems.add(format!("{path}.cidr"), format!("{cidr} overlaps with {other} of {name}"), None);
+            }
+        }
+        for node in inputs.nodes {
+            if let Some(address) = node.address.filter(|address| cidr.contains(address)) {
+                let hint = Some("take a network that the nodes are not in".into());
+                problems.add(format!("{path}.cidr"), format!("{cidr} holds the address {address} of node {}", node.name), hint);
+                break;
+            }
+        }
+        let gateway = network.gateway.as_deref().map(|text| (text, text.parse::<IpAddr>()));
+        let gateway = match gateway {
+            Some((text, Err(_))) => {
+                problems.add(format!("{path}.gateway"), format!("{text} is not an address"), None);
+                None
+            }
+            Some((_, Ok(address))) => {
+                if !cidr.contains(&address) {
+                    problems.add(format!("{path}.gateway"), format!("{address} is outside {cidr}"), None);
+                }
+                Some(address)
+            }
+            None => None,
+        };
+        let pools = network.pools.clone().unwrap_or_default();
+        for pool in network.pool.iter().chain(&pools) {
+            pool_problems(&format!("{path}.pool"), pool, cidr, gateway, problems);
+        }
+        seen.push((network.name.clone(), cidr));
+    }
+}
+
+fn pool_problems(path: &str, pool: &str, cidr: IpNet, gateway: Option<IpAddr>, problems: &mut Problems) {
+    let ends = pool.split_once('-').map(|(first, last)| (first.trim().parse::<IpAddr>(), last.trim().parse::<IpAddr>()));
+    let Some((Ok(first), Ok(last))) = ends else {
+        let hint = Some("write it as 192.168.100.101-192.168.100.200".into());
+        problems.add(path, format!("{pool} is not a range of addresses"), hint);
+        return;
+    };
+    if first > last {
+        problems.add(path, format!("{first} comes after {last}"), Some(format!("write {last}-{first}")));
+    } else if !cidr.contains(&first) || !cidr.contains(&last) {
+        problems.add(path, format!("the pool {pool} is outside {cidr}"), Some(format!("take addresses of {cidr}")));
+    } else if let Some(gateway) = gateway.filter(|gateway| first <= *gateway && *gateway <= last) {
+        problems.add(path, format!("the pool {pool} holds the gateway {gateway}"), Some("leave the gateway out of it".into()));
+    }
+}
+
+fn publish(inputs: &Inputs<'_>, problems: &mut Problems) {
+    let Some(publish) = &inputs.spec.publish else { return };
+    let ports = [
+        ("horizonPort", publish.horizon_port),
+        ("consolePort", publish.console_port),
+        ("statisticsPort", publish.statistics_port),
+        ("publicPort", publish.public_port),
+    ];
+    let mut seen: Vec<(&str, u16)> = Vec::new();
+    for (name, port) in ports.into_iter().filter_map(|(name, port)| port.map(|port| (name, port))) {
+        let path = format!("spec.publish.{name}");
+        if !(30000..=32767).contains(&port) {
+            problems.add(path.clone(), format!("{port} is not a NodePort"), Some("take one from 30000 to 32767".into()));
+        }
+        if let Some(owner) = inputs.observed.taken_node_ports.get(&port) {
+            let hint = Some("leave it out to get a free one".into());
+            problems.add(path.clone(), format!("port {port} is taken by the Service {owner}"), hint);
+        }
+        if let Some((other, _)) = seen.iter().find(|(_, taken)| *taken == port) {
+            problems.add(path, format!("port {port} is {other}'s already"), None);
+        }
+        seen.push((name, port));
+    }
+}
+
+fn nodes(inputs: &Inputs<'_>, problems: &mut Problems) {
+    if inputs.nodes.is_empty() {
+        return;
+    }
+    for label in ["controller", "compute", "network"] {
+        if !inputs.nodes.iter().any(|node| node.has(label)) {
+            let hint = format!("kubectl label node {} {label}=true", inputs.nodes[0].name);
+            problems.add("nodes", format!("no node has the label {label}=true"), Some(hint));
+        }
+    }
+}
+
+fn dns_safe(name: &str) -> bool {
+    let inner = name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-');
+    inner && !name.is_empty() && name.len() <= 63 && !name.starts_with('-') && !name.ends_with('-')
+}
+
+fn dns_safe_form(name: &str) -> String {
+    let safe: String = name
+        .to_lowercase()
+        .chars()
+        .map(|c| if c.is_ascii_lowercase() || c.is_ascii_digit() { c } else { '-' })
+        .take(63)
+        .collect();
+    safe.trim_matches('-').to_owned()
+}
