@@ -1,6 +1,7 @@
 //! Everything that a cloud is made of in Kubernetes, as typed objects.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, StatefulSet};
 use k8s_openapi::api::batch::v1::Job;
@@ -12,11 +13,18 @@ use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
 use kube::Resource;
 use oaas_api::OpenStackComponent;
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 /// A kind of object that a cloud may have: typed, namespaced, named by its metadata.
-pub trait Kind: Resource<DynamicType = ()> + Serialize + Clone {}
+pub trait Kind:
+    Resource<DynamicType = ()> + Serialize + DeserializeOwned + Clone + fmt::Debug + Send + Sync + 'static
+{
+}
 
-impl<K: Resource<DynamicType = ()> + Serialize + Clone> Kind for K {}
+impl<K> Kind for K where
+    K: Resource<DynamicType = ()> + Serialize + DeserializeOwned + Clone + fmt::Debug + Send + Sync + 'static
+{
+}
 
 /// The objects of one cloud, one list per kind.
 #[derive(Debug, Clone, Default, PartialEq)]
