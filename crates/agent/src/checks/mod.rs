@@ -7,6 +7,7 @@ mod worker;
 
 use std::time::Duration;
 
+pub(crate) use http::get;
 use oaas_feedback::{Explain, Kind};
 use snafu::Snafu;
 use tokio::sync::Mutex;

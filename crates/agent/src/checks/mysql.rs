@@ -81,6 +81,7 @@ pub fn options(server: &MysqlServer) -> Result<Opts, Error> {
         .pass(Some(password))
         // A TCP server is meant; the driver would move on to a socket of that name.
         .prefer_socket(false);
+    options = without_questions(options);
     if let Some(trust) = &server.tls {
         let tls = SslOpts::default()
             .with_root_certs(vec![trust.ca.clone().into()])
@@ -89,6 +90,11 @@ pub fn options(server: &MysqlServer) -> Result<Opts, Error> {
         options = options.ssl_opts(tls);
     }
     Ok(options.into())
+}
+
+/// The driver asks the server for these when they are not set; a Galera member outside of a primary component refuses.
+fn without_questions(options: OptsBuilder) -> OptsBuilder {
+    options.max_allowed_packet(Some(16 * 1024 * 1024)).wait_timeout(Some(28_800))
 }
 
 /// Connect to a server.
@@ -100,6 +106,7 @@ pub async fn connect(server: &MysqlServer) -> Result<Conn, Error> {
 /// Connect as root through a server's unix socket, where the server knows the caller by its uid.
 pub async fn connect_socket(socket: &Path, user: &str) -> Result<Conn, Error> {
     let options = OptsBuilder::default().socket(Some(socket.display().to_string())).user(Some(user));
+    let options = without_questions(options);
     Conn::new(options).await.context(ConnectSnafu { target: socket.display().to_string(), user })
 }
 

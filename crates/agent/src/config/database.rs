@@ -1,10 +1,11 @@
 //! MariaDB: the server's role, and how to reach one.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Stop, TlsTrust};
+use super::{Stop, TlsFiles, TlsTrust};
 
 /// A MariaDB server to talk to, and as whom.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -30,8 +31,10 @@ const fn default_port() -> u16 {
 
 /// A MariaDB server, a member of a Galera cluster of any odd size.
 ///
-/// `options_file` has everything that is known when a cloud is rendered; the agent adds the options that depend on the
-/// moment: data directory, cluster address, start position, node name and address.
+/// `options_file` has everything that is known when a cloud is rendered, `wsrep_on`, `wsrep_provider`,
+/// `wsrep_sst_method` and the sizes among it. The agent adds what depends on the moment or on the member (data directory,
+/// socket, TLS files, provider options, the account of state transfers, cluster address, start position, the member's
+/// name and address): none of these may stand in `options_file`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Mariadb {
@@ -59,9 +62,13 @@ pub struct Mariadb {
     /// Accounts ensured at each start.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub accounts: Vec<ServerAccount>,
-    /// Seconds that Galera gets to form by itself from what the members remember, before a bootstrap is considered.
-    #[serde(default = "default_form_seconds")]
-    pub form_seconds: u64,
+    /// Options of the replication provider (`wsrep_provider_options`), such as `evs.suspect_timeout`; the agent adds
+    /// those of TLS.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub provider_options: BTreeMap<String, String>,
+    /// Certificate, key and CA, for clients, replication and state transfers.
+    #[serde(default)]
+    pub tls: TlsFiles,
     /// A person's decision where the agent refuses.
     #[serde(default, rename = "override", skip_serializing_if = "Option::is_none")]
     pub override_: Option<Override>,
@@ -84,10 +91,6 @@ fn default_socket() -> PathBuf {
 
 fn default_user() -> String {
     "mysql".to_owned()
-}
-
-const fn default_form_seconds() -> u64 {
-    5
 }
 
 fn default_stop() -> Stop {

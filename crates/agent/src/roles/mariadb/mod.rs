@@ -1,0 +1,382 @@
+//! A MariaDB server, a member of a Galera cluster.
+//!
+//! # Flow
+//! Survey the volume (what is there, at which position) → report it → ask the other members → [`decide`] → initialise,
+//! bootstrap or join → ensure accounts → watch, remember the primary view on the volume, report.
+//!
+//! # Assumptions
+//! The members' pods start in parallel (`podManagementPolicy: Parallel`) and are found by name before they are ready
+//! (`publishNotReadyAddresses`): a member that starts last may be the one whose report is needed.
+
+pub mod accounts;
+pub mod decide;
+pub mod server;
+pub mod status;
+pub mod volume;
+
+#[cfg(test)]
+mod decide_tests;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::time::Duration;
+
+use futures::future::join_all;
+use mysql_async::Conn;
+use mysql_async::prelude::Queryable as _;
+use nix::unistd::{Uid, User};
+use oaas_feedback::{Explain, Kind};
+use serde::Deserialize;
+use snafu::{OptionExt as _, ResultExt as _, Snafu};
+use tokio::time::{sleep, timeout};
+use tracing::{info, warn};
+
+use self::decide::{Decision, Intent, Position, Report, Serving, Volume, decide};
+use self::server::Start;
+use self::volume::Store;
+use crate::checks::mysql;
+use crate::checks;
+use crate::config::{Mariadb, Role as RoleConfig, ServerAccountKind};
+use crate::context::{Context, Outcome, Phase, Role};
+use crate::error::{Failure, chain};
+use crate::{prepare, run};
+
+/// How long a new data directory may take.
+const INSTALL_LIMIT: Duration = Duration::from_secs(300);
+/// How long finding the position may take: it replays the log of a crash.
+const RECOVER_LIMIT: Duration = Duration::from_secs(3600);
+/// How long another member's agent may take to answer.
+const PEER_LIMIT: Duration = Duration::from_secs(2);
+/// How long the server may take for a question through its socket.
+const SOCKET_LIMIT: Duration = Duration::from_secs(5);
+/// Between two looks while something is waited for.
+const SOON: Duration = Duration::from_millis(100);
+/// Between two looks at the other members, and at a server that serves.
+const LATER: Duration = Duration::from_millis(1000);
+
+/// What can go wrong with the role.
+#[derive(Debug, Snafu)]
+enum Error {
+    #[snafu(display("failed to find {host} among the members {members:?}"))]
+    NotAMember { host: String, members: Vec<String> },
+    #[snafu(display("failed to find the name of the user {uid} that the agent runs as"))]
+    NoUser { uid: u32 },
+    #[snafu(display("failed to find the position of the database in {data}: its log names none"))]
+    NoPosition { data: String },
+    #[snafu(display("failed to understand the override: {what}"))]
+    Override { what: String },
+}
+
+impl Explain for Error {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::NotAMember { .. } | Self::Override { .. } => Kind::Input,
+            Self::NoUser { .. } => Kind::Environment,
+            Self::NoPosition { .. } => Kind::Failed,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::NotAMember { .. } => Some("the members' first labels are the pods' names".to_owned()),
+            Self::NoUser { uid } => Some(format!("run the pod as a user of the image's /etc/passwd, not as {uid}")),
+            Self::NoPosition { .. } | Self::Override { .. } => None,
+        }
+    }
+}
+
+impl Role for Mariadb {
+    async fn run(&self, context: &Context) -> Result<Outcome, Failure> {
+        let mut member = Member::new(self, context)?;
+        member.lay_out()?;
+        let volume = member.survey().await?;
+        info!(target: "oaas_agent", ?volume, "the volume was surveyed");
+        member.report.volume = Some(volume);
+        member.start().await?;
+        member.watch().await
+    }
+}
+
+/// One running member.
+struct Member {
+    context: Context,
+    /// Followed as the mounted file changes: accounts, the override, whether the cloud is new.
+    config: Mariadb,
+    me: String,
+    system_user: String,
+    store: Store,
+    report: Report,
+}
+
+impl Member {
+    fn new(config: &Mariadb, context: &Context) -> Result<Self, Failure> {
+        let host = context.host();
+        let me = config.members.iter().find(|member| server::first_label(member) == host);
+        let me = me.with_context(|| NotAMemberSnafu { host, members: config.members.clone() })?.clone();
+        let uid = Uid::effective();
+        let system_user = User::from_uid(uid).ok().flatten().with_context(|| NoUserSnafu { uid: uid.as_raw() })?.name;
+        let store = Store::new(&config.volume);
+        let report = Report { volume: None, last_view: store.last_view()?, serving: None, decision: None };
+        Ok(Self { context: context.clone(), config: config.clone(), me, system_user, store, report })
+    }
+
+    /// The directories and files that the server needs, at each start.
+    fn lay_out(&self) -> Result<(), Failure> {
+        let owner = Some(self.config.user.as_str());
+        let run_dir = server::run_dir(&self.config);
+        prepare::make_dir(&run_dir, Some("0755"), owner)?;
+        let (mounted, readable) = (&self.config.tls, server::tls_files(&self.config));
+        for (from, to, mode) in [
+            (&mounted.ca, &readable.ca, 0o644),
+            (&mounted.cert, &readable.cert, 0o644),
+            (&mounted.key, &readable.key, 0o600),
+        ] {
+            prepare::copy_tree(from, to, Some(mode), owner)?;
+        }
+        let transfer = self.config.accounts.iter().find(|account| account.kind == ServerAccountKind::StateTransfer);
+        let password =
+            transfer.map(|account| mysql::read_password(&account.user, &account.password_file)).transpose()?;
+        let auth = transfer.map(|account| account.user.as_str()).zip(password.as_deref());
+        let text = server::options(&self.config, &self.me, &self.store.data(), auth);
+        prepare::write_file(&server::options_path(&self.config), text.as_bytes(), 0o600, owner)?;
+        self.store.remove_fresh()?;
+        prepare::make_dir(&self.store.data(), Some("0700"), owner)?;
+        Ok(())
+    }
+
+    /// What does the volume hold, and where is it?
+    async fn survey(&self) -> Result<Volume, Failure> {
+        let (empty, database, cut_off) =
+            (self.store.is_empty()?, self.store.has_database(), self.store.transfer_cut_off());
+        let recovered = if database && !cut_off { Some(self.position().await?) } else { None };
+        Ok(volume::judge(empty, database, cut_off, recovered, self.report.last_view.as_ref()))
+    }
+
+    /// Where the database is: by Galera's file after a clean stop, else by the server's own recovery.
+    async fn position(&self) -> Result<Position, Failure> {
+        if let Some(state) = self.store.grastate()? {
+            let clean = Position { uuid: state.uuid, seqno: state.seqno };
+            if clean.is_defined() {
+                return Ok(clean);
+            }
+        }
+        self.context.waits_for("the database's recovery from its log");
+        let name = "mariadbd --wsrep-recover";
+        let recover = server::recover(&self.config);
+        let mut finished = self.context.finish(name, &recover, RECOVER_LIMIT).await?;
+        if !finished.status.success() && finished.stderr.contains("tc-heuristic-recover") {
+            // Transactions that were prepared and not committed when it crashed: no client was told that they are done.
+            warn!(target: "oaas_agent", "rolls back transactions that were prepared when the server crashed");
+            let mut heuristic = recover.clone();
+            heuristic.command.push("--tc-heuristic-recover=ROLLBACK".to_owned());
+            // It exits with a failure once it is done.
+            self.context.finish("mariadbd --tc-heuristic-recover", &heuristic, RECOVER_LIMIT).await?;
+            finished = self.context.finish(name, &recover, RECOVER_LIMIT).await?;
+        }
+        let log = finished.stderr.clone();
+        finished.success(name)?;
+        let data = || self.store.data().display().to_string();
+        let position = volume::parse_recovered(&log).with_context(|| NoPositionSnafu { data: data() })?;
+        Ok(position)
+    }
+
+    /// Decide until there is something to start, and start it.
+    async fn start(&mut self) -> Result<(), Failure> {
+        let how = loop {
+            self.follow_config();
+            let reports = self.reports().await;
+            let decision = decide(&self.me, &self.intent()?, &reports);
+            self.decided(&decision);
+            match decision {
+                Decision::Initialise => {
+                    self.initialise().await?;
+                    break Start::Bootstrap;
+                }
+                Decision::Bootstrap { .. } => break Start::Bootstrap,
+                Decision::Join => {
+                    break Start::Join(self.config.members.clone());
+                }
+                Decision::Wait(wait) => self.context.waits_for(wait.to_string()),
+                Decision::Refuse(refusal) => self.context.waits_for(refusal.to_string()),
+            }
+            sleep(LATER).await;
+        };
+        self.store.forget_view()?;
+        if how == Start::Bootstrap {
+            self.store.allow_bootstrap(Some(&self.config.user))?;
+        }
+        let position = match &self.report.volume {
+            Some(Volume::Data(position)) => Some(position.clone()),
+            _ => None,
+        };
+        self.context.waits_for("the server to start");
+        self.context.start("mariadbd", &server::start(&self.config, &how, position.as_ref()))?;
+        Ok(())
+    }
+
+    async fn initialise(&self) -> Result<(), Failure> {
+        self.context.waits_for("a new data directory");
+        let fresh = self.store.fresh();
+        prepare::make_dir(&fresh, Some("0700"), Some(&self.config.user))?;
+        let install = server::install(&self.config, &fresh, &self.system_user);
+        self.context.finish("mariadb-install-db", &install, INSTALL_LIMIT).await?.success("mariadb-install-db")?;
+        self.store.adopt_fresh()?;
+        Ok(())
+    }
+
+    fn intent(&self) -> Result<Intent, Error> {
+        let chosen = match &self.config.override_ {
+            Some(chosen) => {
+                let parsed = chosen.position.parse::<Position>();
+                let position = parsed.map_err(|what| OverrideSnafu { what }.build())?;
+                Some((chosen.bootstrap_from.clone(), position))
+            }
+            None => None,
+        };
+        Ok(Intent { members: self.config.members.clone(), new_cloud: self.config.new_cloud, chosen })
+    }
+
+    fn decided(&mut self, decision: &Decision) {
+        if self.report.decision.as_ref() != Some(decision) {
+            info!(target: "oaas_agent", ?decision, "decided");
+            self.report.decision = Some(decision.clone());
+        }
+        self.context.report(&self.report);
+    }
+
+    /// Take over what may change while the agent runs. A file that is half written or wrong changes nothing.
+    fn follow_config(&mut self) -> bool {
+        match run::read_config(self.context.config_path()) {
+            Ok(fresh) => match fresh.role {
+                RoleConfig::Mariadb(fresh) if fresh != self.config => {
+                    self.config = fresh;
+                    return true;
+                }
+                _ => {}
+            },
+            Err(error) => warn!(target: "oaas_agent", "goes on with the former configuration: {}", chain(&error)),
+        }
+        false
+    }
+
+    /// This member's report, and those of the members that answer.
+    async fn reports(&self) -> BTreeMap<String, Report> {
+        self.context.report(&self.report);
+        let others = self.config.members.iter().filter(|member| **member != self.me);
+        let ask = others.map(async |member| {
+            let url = format!("http://{member}:{}/status", self.config.peer_port);
+            let report = timeout(PEER_LIMIT, ask_peer(&url)).await.ok()??;
+            Some((member.clone(), report))
+        });
+        let mut reports: BTreeMap<String, Report> = join_all(ask).await.into_iter().flatten().collect();
+        reports.insert(self.me.clone(), self.report.clone());
+        reports
+    }
+
+    /// Watch over the running server for ever.
+    async fn watch(&mut self) -> Result<Outcome, Failure> {
+        let mut conn: Option<Conn> = None;
+        loop {
+            let looked = match timeout(SOCKET_LIMIT, self.look(&mut conn)).await {
+                Ok(looked) => looked,
+                Err(_) => Err(format!("no answer through its socket within {} s", SOCKET_LIMIT.as_secs())),
+            };
+            match looked {
+                Ok(serving) => {
+                    let (primary, synced) = (serving.primary, serving.synced);
+                    self.report.serving = Some(serving);
+                    if primary && synced {
+                        self.serve(&mut conn).await?;
+                    } else if !primary && self.context.phase() == Phase::Running {
+                        self.heal(&mut conn).await?;
+                    } else {
+                        self.context.waits_for("the server to follow the cluster (a state transfer, perhaps)");
+                    }
+                }
+                Err(why) => {
+                    conn = None;
+                    self.report.serving = None;
+                    if self.context.phase() == Phase::Preparing {
+                        self.context.waits_for(format!("the server to answer: {why}"));
+                    }
+                }
+            }
+            self.context.report(&self.report);
+            sleep(if self.context.phase() == Phase::Running { LATER } else { SOON }).await;
+        }
+    }
+
+    /// Ask the server how it is.
+    async fn look(&self, conn: &mut Option<Conn>) -> Result<Serving, String> {
+        let open = match conn {
+            Some(open) => open,
+            None => {
+                let socket: &Path = &self.config.socket;
+                let fresh = mysql::connect_socket(socket, &self.system_user).await.map_err(|error| chain(&error))?;
+                conn.insert(fresh)
+            }
+        };
+        let pairs = mysql::pairs(open, "ask for the state of Galera", status::QUERY).await.map_err(|error| chain(&error))?;
+        Ok(status::understand(&pairs))
+    }
+
+    /// The server serves: its accounts are as wanted, and the volume remembers the view.
+    async fn serve(&mut self, conn: &mut Option<Conn>) -> Result<(), Failure> {
+        let changed = self.follow_config();
+        if changed || self.context.phase() == Phase::Preparing {
+            let Some(open) = conn.as_mut() else { return Ok(()) };
+            self.context.waits_for("the server's accounts");
+            accounts::ensure(open, &self.config.accounts).await?;
+            self.context.running();
+        }
+        self.remember().await
+    }
+
+    async fn remember(&mut self) -> Result<(), Failure> {
+        let Some(Serving { position: Some(position), members, .. }) = self.report.serving.clone() else {
+            return Ok(());
+        };
+        let synced: BTreeSet<String> = if members.len() > 1 {
+            let reports = self.reports().await;
+            let is_synced = |report: &Report| report.serving.as_ref().is_some_and(|serving| serving.synced);
+            reports.into_iter().filter(|(_, report)| is_synced(report)).map(|(member, _)| member).collect()
+        } else {
+            BTreeSet::from([self.me.clone()])
+        };
+        if let Some(view) = status::to_remember(self.report.last_view.as_ref(), position, &members, &synced) {
+            self.store.remember(&view)?;
+            self.report.last_view = Some(view);
+        }
+        Ok(())
+    }
+
+    /// The server runs outside of a primary component: Galera heals a partition by itself, but not a cluster most of
+    /// whose members restarted. Then one of those that know most makes the new component.
+    async fn heal(&mut self, conn: &mut Option<Conn>) -> Result<(), Failure> {
+        let reports = self.reports().await;
+        let decision = decide(&self.me, &self.intent()?, &reports);
+        self.decided(&decision);
+        if matches!(decision, Decision::Bootstrap { .. })
+            && let Some(open) = conn.as_mut()
+        {
+            warn!(target: "oaas_agent", "makes a primary component of the members that are left");
+            let what = "make a primary component";
+            open.query_drop("SET GLOBAL wsrep_provider_options = 'pc.bootstrap=YES'")
+                .await
+                .context(mysql::QuerySnafu { what })?;
+        }
+        Ok(())
+    }
+}
+
+/// The part of another agent's `/status` that matters here.
+#[derive(Deserialize)]
+struct PeerStatus {
+    report: Option<Report>,
+}
+
+async fn ask_peer(url: &str) -> Option<Report> {
+    let (status, body) = checks::get(url, None).await.ok()?;
+    let report = serde_json::from_str::<PeerStatus>(&body).ok()?.report?;
+    (status == 200).then_some(report)
+}
