@@ -1,0 +1,154 @@
+//! Keys: what a layer is made of, as one hash. Pure.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+use snafu::{OptionExt as _, ResultExt as _};
+
+use crate::archive::sha256_of;
+use crate::build::{Error, error};
+use crate::debian::lock::{self, Lock, Package};
+use crate::recipe::{self, Layer, Recipes, Source};
+
+/// Raised when this crate makes other layers of the same inputs.
+const REVISION: u32 = 1;
+
+/// What keys are made from.
+pub struct Inputs<'a> {
+    /// The recipes.
+    pub recipes: &'a Recipes,
+    /// The Debian lock.
+    pub lock: &'a Lock,
+    /// sha256 of each artefact that the caller hands over.
+    pub artefacts: &'a BTreeMap<String, String>,
+    /// Compiled-in files, by path below `images/`.
+    pub file: &'a dyn Fn(&str) -> Result<&'static str, recipe::Error>,
+}
+
+impl Inputs<'_> {
+    /// Keys of all layers of an image, lowest first.
+    pub fn chain(&self, image: &str) -> Result<Vec<String>, Error> {
+        let layers = self.recipes.layers(image).context(error::RecipeSnafu)?;
+        let mut keys: Vec<String> = Vec::new();
+        for (at, layer) in layers.iter().enumerate() {
+            let below: Vec<(&str, &str)> = layers[..at].iter().zip(&keys).map(|(l, k)| (l.name.as_str(), k.as_str())).collect();
+            keys.push(self.key(layer, &below)?);
+        }
+        Ok(keys)
+    }
+
+    /// The key of a layer above layers of known names and keys.
+    fn key(&self, layer: &Layer, below: &[(&str, &str)]) -> Result<String, Error> {
+        let made_of = match &layer.source {
+            Source::Debian { extract, .. } => {
+                let debian = &self.recipes.debian;
+                json!({
+                    "debian": debian,
+                    "epoch": self.lock.epoch,
+                    "packages": self.set(&layer.name)?,
+                    "extract": extract,
+                    "extracted": if extract.is_empty() { vec![] } else { self.set(&format!("{}+extract", layer.name))? },
+                    "below": below.iter().map(|(_, key)| key).collect::<Vec<_>>(),
+                })
+            }
+            Source::Script { script, root, on, with, decided_by, inputs, .. } => {
+                let mut texts: BTreeMap<&str, String> = BTreeMap::new();
+                let path = format!("scripts/{script}");
+                for path in inputs.iter().chain([&path]) {
+                    texts.insert(path, sha256_of((self.file)(path).context(error::RecipeSnafu)?.as_bytes()));
+                }
+                let roots = match (decided_by, root) {
+                    (Some(packages), _) => json!(self.versions(packages)),
+                    (None, root) => {
+                        let mut roots: Vec<Value> = with.iter().map(|image| self.chain(image).map(|c| json!(c))).collect::<Result<_, _>>()?;
+                        roots.push(match root {
+                            Some(image) => json!(self.chain(image)?),
+                            None => json!(below.iter().filter(|(name, _)| on.is_empty() || on.iter().any(|o| o == name)).collect::<Vec<_>>()),
+                        });
+                        json!(roots)
+                    }
+                };
+                json!({"source": layer.source, "texts": texts, "roots": roots})
+            }
+            Source::Artefact { artefact, .. } => {
+                let hash = self.artefacts.get(artefact).context(error::ArtefactMissingSnafu { artefact })?;
+                json!({"source": layer.source, "sha256": hash})
+            }
+        };
+        Ok(sha256_of(json!({"revision": REVISION, "layer": made_of}).to_string().as_bytes()))
+    }
+
+    fn set(&self, set: &str) -> Result<Vec<&Package>, Error> {
+        self.lock.set(set).map_err(|source: lock::Error| Error::Lock { source })
+    }
+
+    fn versions(&self, packages: &[String]) -> BTreeMap<String, Option<String>> {
+        packages.iter().map(|name| (name.clone(), self.lock.packages.get(name).map(|p| p.version.clone()))).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DEBIAN: &str = "suite='t'\narchitecture='amd64'\nlock='l'\nexclude=[]\ninclude=[]\nclean=[]\naccounts=[]\n";
+    const IMAGES: [(&str, &str); 3] = [
+        ("base.toml", "name='base'\nabout=''\npublished=false\n[[layers]]\nname='base'\nkind='debian'\npackages=['a']\n"),
+        ("db.toml", "name='db'\nabout=''\nfrom='base'\n[[layers]]\nname='db'\nkind='debian'\npackages=['b']\n"),
+        (
+            "top.toml",
+            "name='top'\nabout=''\nfrom='base'\n\
+             [[layers]]\nname='venv'\nkind='script'\nscript='venv'\ninputs=['in']\nkeep=['/v']\n\
+             [[layers]]\nname='schema'\nkind='script'\nscript='schema'\nwith=['db']\ndecided_by=['b']\nkeep=['/s']\n\
+             [[layers]]\nname='agent'\nkind='artefact'\nartefact='agent'\npath='/a'\n",
+        ),
+    ];
+
+    struct Case {
+        a: &'static str,
+        b: &'static str,
+        text: &'static str,
+        agent: &'static str,
+    }
+
+    const SAME: Case = Case { a: "1", b: "1", text: "x", agent: "1" };
+
+    fn chain(case: &Case) -> Vec<String> {
+        let files = IMAGES.iter().map(|(n, t)| ((*n).to_owned(), *t)).chain([("debian.toml".to_owned(), DEBIAN)]);
+        let recipes = Recipes::parse(files).unwrap();
+        let line = |name: &str, version: &str, sets: &str| {
+            format!("{name} {version} {} 1 main pool/{name} {sets}\n", sha256_of(version.as_bytes()))
+        };
+        let lock = Lock::parse(&(line("a", case.a, "base,db") + &line("b", case.b, "db"))).unwrap();
+        let artefacts = BTreeMap::from([("agent".to_owned(), case.agent.to_owned())]);
+        let text = case.text;
+        let file = move |path: &str| Ok(if path == "in" { text } else { "script" });
+        Inputs { recipes: &recipes, lock: &lock, artefacts: &artefacts, file: &file }.chain("top").unwrap()
+    }
+
+    /// Which of base, venv, schema, agent changed.
+    fn changed(case: &Case) -> Vec<usize> {
+        let (old, new) = (chain(&SAME), chain(case));
+        (0..old.len()).filter(|i| old[*i] != new[*i]).collect()
+    }
+
+    #[test]
+    fn the_same_inputs_give_the_same_keys() {
+        assert_eq!(changed(&SAME), [0; 0]);
+    }
+
+    #[test]
+    fn only_what_is_concerned_changes() {
+        assert_eq!(changed(&Case { a: "2", ..SAME }), [0, 1], "a package of the base");
+        assert_eq!(changed(&Case { text: "y", ..SAME }), [1], "an input of the environment");
+        assert_eq!(changed(&Case { b: "2", ..SAME }), [2], "the package that decides on the schema");
+        assert_eq!(changed(&Case { agent: "2", ..SAME }), [3], "the agent");
+    }
+
+    #[test]
+    fn an_artefact_that_nobody_gave_is_named() {
+        let recipes = Recipes::parse([("debian.toml".to_owned(), DEBIAN), ("x.toml".to_owned(), "name='x'\nabout=''\n[[layers]]\nname='agent'\nkind='artefact'\nartefact='agent'\npath='/a'\n")].into_iter()).unwrap();
+        let inputs = Inputs { recipes: &recipes, lock: &Lock::default(), artefacts: &BTreeMap::new(), file: &|_| Ok("") };
+        assert!(inputs.chain("x").unwrap_err().to_string().contains("agent"));
+    }
+}
