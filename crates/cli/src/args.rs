@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{ArgAction, Args, ColorChoice, Parser, Subcommand, ValueEnum};
 
-use crate::commands::{completion, version};
+use crate::commands::{completion, logs, openstack, status, version, why};
 use crate::names::InstanceName;
 
 /// OpenStack as a Service on Kubernetes: from a bare machine to a virtual machine with one command.
@@ -62,6 +62,14 @@ pub enum Output {
 /// The commands, each in a file of its own under `commands`.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Print how far a cloud is
+    Status(status::Arguments),
+    /// Print why a cloud, or one component of it, is not ready
+    Why(why::Arguments),
+    /// Run the OpenStack client
+    Openstack(openstack::Arguments),
+    /// Print what a component wrote
+    Logs(logs::Arguments),
     /// Print the version of OaaS
     Version(version::Arguments),
     /// Print a script that completes `oaas` in a shell

@@ -60,6 +60,16 @@ impl Context {
         self.global.output == Output::Json
     }
 
+    /// Whether the answer on stdout may be coloured.
+    pub fn colors(&self) -> bool {
+        match stream_choice(self.global.color) {
+            anstream::ColorChoice::Auto => {
+                AutoStream::choice(&std::io::stdout()) != anstream::ColorChoice::Never
+            }
+            choice => choice != anstream::ColorChoice::Never,
+        }
+    }
+
     /// Print the answer: `value` as JSON, or the text made of it.
     pub fn answer<T: Serialize>(&self, value: &T, text: impl FnOnce(&T) -> String) -> Result<(), Failure> {
         let printed =

@@ -9,9 +9,14 @@
 //! command goes on where it stopped.
 
 pub mod args;
+pub mod clouds;
 pub mod commands;
 pub mod context;
+pub mod directories;
+pub mod kubernetes;
 pub mod names;
 pub mod progress;
 pub mod report;
 pub mod run;
+pub mod table;
+pub mod why;

@@ -57,10 +57,10 @@ impl Report {
         let causes = std::iter::successors(error.source(), |cause| (*cause).source())
             .map(ToString::to_string)
             .collect::<Vec<_>>();
-        // A source that its parent hands on unchanged (a transparent variant) is said once.
+        // A source that its parent hands on unchanged (a transparent variant) or repeats at its end is said once.
         let mut message = vec![error.to_string()];
         for cause in causes {
-            if message.last() != Some(&cause) {
+            if !message.last().is_some_and(|said| said.ends_with(&cause)) {
                 message.push(cause);
             }
         }

@@ -12,7 +12,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
 use crate::args::{Cli, Command, Global, Output};
-use crate::commands::{completion, version};
+use crate::commands::{completion, logs, openstack, status, version, why};
 use crate::context::{Context, colors_on_stderr, stream_choice};
 use crate::progress::Style;
 use crate::report::{ArgumentError, Failure, Interrupted, Report};
@@ -100,7 +100,8 @@ fn wanted_form(arguments: &[OsString]) -> (Output, ColorChoice) {
 /// Log to stderr at the level that `-v` asks for, or `OAAS_LOG` in tracing's syntax.
 fn log(global: &Global) {
     let level = match global.verbose {
-        0 => "warn",
+        // An API server that does not answer is told by the error itself.
+        0 => "warn,kube_client=off",
         1 => "info,kube=warn",
         2 => "debug,h2=info,hyper_util=info,rustls=info",
         _ => "trace",
@@ -133,6 +134,10 @@ fn run(cli: Cli) -> Result<u8, Failure> {
 /// Each command to its file.
 async fn dispatch(command: Command, context: &Context) -> Result<u8, Failure> {
     match command {
+        Command::Status(arguments) => status::run(&arguments, context).await.map(|()| 0),
+        Command::Why(arguments) => why::run(&arguments, context).await.map(|()| 0),
+        Command::Openstack(arguments) => openstack::run(&arguments, context).await,
+        Command::Logs(arguments) => logs::run(&arguments, context).await.map(|()| 0),
         Command::Version(arguments) => version::run(&arguments, context).map(|()| 0),
         Command::Completion(arguments) => completion::run(&arguments, context).map(|()| 0),
     }

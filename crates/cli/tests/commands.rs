@@ -7,5 +7,6 @@ fn printed_text_and_exit_codes() {
         .env("NO_COLOR", "1")
         .env("COLUMNS", "100")
         .env("LC_ALL", "C.UTF-8")
+        .env("OAAS_STATE_DIR", "/nonexistent/oaas")
         .case("tests/cases/*.trycmd");
 }

@@ -1,4 +1,8 @@
 //! One file per command: its arguments, and what it does with them.
 
 pub mod completion;
+pub mod logs;
+pub mod openstack;
+pub mod status;
 pub mod version;
+pub mod why;
