@@ -56,6 +56,8 @@ pub struct Blueprint {
     pub publish: PublishPlan,
     /// What each node is.
     pub nodes: Vec<NodePlan>,
+    /// Addresses of the nodes.
+    pub node_addresses: Vec<String>,
 }
 
 /// How the operator reaches the identity service.
@@ -237,6 +239,7 @@ pub fn blueprint(inputs: &Inputs<'_>) -> Result<Blueprint, PlanError> {
         identity,
         publish: world.publish.clone(),
         nodes: node_plans(inputs),
+        node_addresses: inputs.nodes.iter().filter_map(|node| node.address).map(|address| address.to_string()).collect(),
     })
 }
 

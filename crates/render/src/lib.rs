@@ -1,5 +1,26 @@
-//! OaaS: render.
+//! From a blueprint to Kubernetes objects, as pure functions.
+//!
+//! # Flow
+//! [`render`] turns every component of a [`Blueprint`](oaas_plan::Blueprint) whose gate is open into typed objects:
+//! configuration as Secrets ([`text`] writes the files), workloads, Services, budgets, policies. What a closed gate
+//! holds back is named in [`Rendered::keep`], so that pruning leaves it as it is.
+//!
+//! # Guarantees
+//! The same blueprint gives the same objects, byte for byte. Nothing secret is put anywhere but into Secrets.
 
 pub mod objects;
+pub mod text;
 
+mod component;
+mod haproxy;
+mod job;
+mod labels;
+mod pod;
+mod policy;
+mod render;
+mod service;
+mod workload;
+
+pub use labels::{ANNOTATION_HASH, ANNOTATION_REPLICAS, config_secret, labels, selector};
 pub use objects::Objects;
+pub use render::{Kept, Rendered, render};

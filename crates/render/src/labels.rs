@@ -1,0 +1,54 @@
+//! Names, labels and annotations of rendered objects.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
+use oaas_api::names;
+use oaas_plan::{Blueprint, CloudId};
+
+/// Annotation on workloads and pods: the hash of all that the pods are made from.
+pub const ANNOTATION_HASH: &str = "oaas.dev/config-hash";
+/// Annotation on workloads: `resource` where the resource sets the replicas, `scaler` where whoever scales does.
+pub const ANNOTATION_REPLICAS: &str = "oaas.dev/replicas-owner";
+
+/// The labels of every object of a cloud.
+pub fn labels(cloud: &CloudId, component: Option<&str>) -> BTreeMap<String, String> {
+    let mut labels = BTreeMap::from([
+        (names::LABEL_CLOUD.to_owned(), cloud.name.clone()),
+        (names::LABEL_OWNER.to_owned(), cloud.uid.clone()),
+        (names::LABEL_MANAGED_BY.to_owned(), names::MANAGED_BY.to_owned()),
+    ]);
+    if let Some(component) = component {
+        labels.insert(names::LABEL_COMPONENT.to_owned(), component.to_owned());
+    }
+    labels
+}
+
+/// What selects the pods of a component. It never changes, since Kubernetes does not let it change.
+pub fn selector(cloud: &CloudId, component: &str) -> BTreeMap<String, String> {
+    BTreeMap::from([
+        (names::LABEL_CLOUD.to_owned(), cloud.name.clone()),
+        (names::LABEL_COMPONENT.to_owned(), component.to_owned()),
+    ])
+}
+
+/// The Secret with a component's configuration files.
+pub fn config_secret(component: &str) -> String {
+    format!("config-{component}")
+}
+
+/// Label on the one member of a component that a single-writer Service leads to.
+pub(crate) const LABEL_WRITER: &str = "oaas.dev/writer";
+
+pub(crate) fn metadata(blueprint: &Blueprint, name: &str, component: Option<&str>) -> ObjectMeta {
+    ObjectMeta {
+        name: Some(name.to_owned()),
+        namespace: Some(blueprint.cloud.namespace.clone()),
+        labels: Some(labels(&blueprint.cloud, component)),
+        ..ObjectMeta::default()
+    }
+}
+
+pub(crate) fn label_selector(labels: BTreeMap<String, String>) -> LabelSelector {
+    LabelSelector { match_labels: Some(labels), ..LabelSelector::default() }
+}

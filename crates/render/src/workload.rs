@@ -1,0 +1,191 @@
+//! Deployments, stateful sets, daemon sets and what belongs to them.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::ByteString;
+use k8s_openapi::api::apps::v1::{
+    DaemonSet, DaemonSetSpec, DaemonSetUpdateStrategy, Deployment, DeploymentSpec, DeploymentStrategy, RollingUpdateDaemonSet,
+    RollingUpdateDeployment, StatefulSet, StatefulSetPersistentVolumeClaimRetentionPolicy, StatefulSetSpec,
+};
+use k8s_openapi::api::core::v1::{
+    PersistentVolumeClaim, PersistentVolumeClaimSpec, Secret, TopologySpreadConstraint, VolumeResourceRequirements,
+};
+use k8s_openapi::api::policy::v1::{PodDisruptionBudget, PodDisruptionBudgetSpec};
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+use oaas_api::names;
+use oaas_catalog::{ReplicaRule, VolumeSource, WorkloadKind};
+use oaas_plan::{Blueprint, ComponentPlan, Document, ReplicaOwner};
+
+use crate::labels::{ANNOTATION_HASH, ANNOTATION_REPLICAS, config_secret, label_selector, metadata, selector};
+use crate::objects::Objects;
+use crate::pod::{claim_name, file_key, template};
+
+/// Everything of one component but its Services.
+pub(crate) fn workload(blueprint: &Blueprint, plan: &ComponentPlan, objects: &mut Objects) {
+    objects.secrets.push(config(blueprint, &config_secret(&plan.name), &plan.name, &plan.documents));
+    for volume in &plan.volumes {
+        if let (VolumeSource::PersistentGib(size), WorkloadKind::Deployment) = (&volume.source, plan.kind) {
+            objects.persistent_volume_claims.push(PersistentVolumeClaim {
+                metadata: data(metadata(blueprint, &claim_name(plan, volume), Some(&plan.name))),
+                spec: Some(claim(*size)),
+                status: None,
+            });
+        }
+    }
+    if plan.kind != WorkloadKind::DaemonSet && plan.replicas > 1 {
+        objects.pod_disruption_budgets.push(PodDisruptionBudget {
+            metadata: metadata(blueprint, &plan.name, Some(&plan.name)),
+            spec: Some(PodDisruptionBudgetSpec {
+                max_unavailable: Some(IntOrString::Int(1)),
+                selector: Some(label_selector(selector(&blueprint.cloud, &plan.name))),
+                ..PodDisruptionBudgetSpec::default()
+            }),
+            status: None,
+        });
+    }
+    match plan.kind {
+        WorkloadKind::Deployment => objects.deployments.push(deployment(blueprint, plan)),
+        WorkloadKind::StatefulSet => objects.stateful_sets.push(stateful_set(blueprint, plan)),
+        WorkloadKind::DaemonSet => objects.daemon_sets.push(daemon_set(blueprint, plan)),
+    }
+}
+
+/// The Secret with configuration files.
+pub(crate) fn config(blueprint: &Blueprint, name: &str, component: &str, documents: &[Document]) -> Secret {
+    let data = documents
+        .iter()
+        .map(|document| (file_key(&document.path), ByteString(crate::text::write(document).into_bytes())))
+        .collect();
+    Secret { metadata: metadata(blueprint, name, Some(component)), data: Some(data), ..Secret::default() }
+}
+
+fn workload_metadata(blueprint: &Blueprint, plan: &ComponentPlan) -> ObjectMeta {
+    let owner = match plan.replica_owner {
+        ReplicaOwner::Resource => "resource",
+        ReplicaOwner::Scaler => "scaler",
+    };
+    let mut annotations = BTreeMap::from([(ANNOTATION_HASH.to_owned(), plan.hash.clone())]);
+    if plan.kind != WorkloadKind::DaemonSet {
+        annotations.insert(ANNOTATION_REPLICAS.to_owned(), owner.to_owned());
+    }
+    ObjectMeta { annotations: Some(annotations), ..metadata(blueprint, &plan.name, Some(&plan.name)) }
+}
+
+fn replicas(plan: &ComponentPlan) -> Option<i32> {
+    i32::try_from(plan.replicas).ok()
+}
+
+fn deployment(blueprint: &Blueprint, plan: &ComponentPlan) -> Deployment {
+    let strategy = if plan.rule.rule == ReplicaRule::One {
+        DeploymentStrategy { type_: Some("Recreate".into()), rolling_update: None }
+    } else {
+        DeploymentStrategy {
+            type_: Some("RollingUpdate".into()),
+            rolling_update: Some(RollingUpdateDeployment {
+                max_surge: Some(IntOrString::Int(1)),
+                max_unavailable: Some(IntOrString::Int(0)),
+            }),
+        }
+    };
+    let mut template = template(blueprint, plan);
+    if let Some(spec) = &mut template.spec {
+        spec.topology_spread_constraints = Some(vec![spread(blueprint, plan)]);
+    }
+    Deployment {
+        metadata: workload_metadata(blueprint, plan),
+        spec: DeploymentSpec {
+            replicas: replicas(plan),
+            selector: label_selector(selector(&blueprint.cloud, &plan.name)),
+            strategy: Some(strategy),
+            revision_history_limit: Some(2),
+            progress_deadline_seconds: Some(3600),
+            template,
+            ..DeploymentSpec::default()
+        },
+        status: None,
+    }
+}
+
+fn stateful_set(blueprint: &Blueprint, plan: &ComponentPlan) -> StatefulSet {
+    let claims: Vec<PersistentVolumeClaim> = plan
+        .volumes
+        .iter()
+        .filter_map(|volume| match volume.source {
+            VolumeSource::PersistentGib(size) => Some(PersistentVolumeClaim {
+                // No namespace: a template's claims are in the set's own.
+                metadata: data(ObjectMeta { namespace: None, ..metadata(blueprint, &volume.name, Some(&plan.name)) }),
+                spec: Some(claim(size)),
+                status: None,
+            }),
+            _ => None,
+        })
+        .collect();
+    let mut template = template(blueprint, plan);
+    if let Some(spec) = &mut template.spec {
+        spec.topology_spread_constraints = Some(vec![spread(blueprint, plan)]);
+    }
+    StatefulSet {
+        metadata: workload_metadata(blueprint, plan),
+        spec: StatefulSetSpec {
+            replicas: replicas(plan),
+            service_name: Some(plan.name.clone()),
+            pod_management_policy: Some("Parallel".into()),
+            selector: label_selector(selector(&blueprint.cloud, &plan.name)),
+            persistent_volume_claim_retention_policy: Some(StatefulSetPersistentVolumeClaimRetentionPolicy {
+                when_deleted: Some("Retain".into()),
+                when_scaled: Some("Retain".into()),
+            }),
+            volume_claim_templates: (!claims.is_empty()).then_some(claims),
+            template,
+            ..StatefulSetSpec::default()
+        },
+        status: None,
+    }
+}
+
+fn daemon_set(blueprint: &Blueprint, plan: &ComponentPlan) -> DaemonSet {
+    DaemonSet {
+        metadata: workload_metadata(blueprint, plan),
+        spec: DaemonSetSpec {
+            selector: label_selector(selector(&blueprint.cloud, &plan.name)),
+            update_strategy: Some(DaemonSetUpdateStrategy {
+                type_: Some("RollingUpdate".into()),
+                rolling_update: Some(RollingUpdateDaemonSet {
+                    max_unavailable: Some(IntOrString::Int(1)),
+                    max_surge: None,
+                }),
+            }),
+            template: template(blueprint, plan),
+            ..DaemonSetSpec::default()
+        },
+        status: None,
+    }
+}
+
+fn spread(blueprint: &Blueprint, plan: &ComponentPlan) -> TopologySpreadConstraint {
+    TopologySpreadConstraint {
+        max_skew: 1,
+        topology_key: "kubernetes.io/hostname".into(),
+        when_unsatisfiable: "ScheduleAnyway".into(),
+        label_selector: Some(label_selector(selector(&blueprint.cloud, &plan.name))),
+        ..TopologySpreadConstraint::default()
+    }
+}
+
+fn claim(size: u32) -> PersistentVolumeClaimSpec {
+    PersistentVolumeClaimSpec {
+        access_modes: Some(vec!["ReadWriteOnce".into()]),
+        resources: Some(VolumeResourceRequirements {
+            requests: Some(BTreeMap::from([("storage".to_owned(), Quantity(format!("{size}Gi")))])),
+            limits: None,
+        }),
+        ..PersistentVolumeClaimSpec::default()
+    }
+}
+
+fn data(mut metadata: ObjectMeta) -> ObjectMeta {
+    metadata.labels.get_or_insert_default().insert(names::LABEL_DATA.to_owned(), "true".to_owned());
+    metadata
+}

@@ -1,0 +1,143 @@
+//! What a cloud is rendered to: golden files, and rules that hold for all of it.
+
+mod support;
+
+use std::collections::BTreeSet;
+
+use oaas_render::{Rendered, render, text};
+use support::Cloud;
+
+/// Render with every gate open.
+fn all(cloud: &mut Cloud) -> (oaas_plan::Blueprint, Rendered) {
+    while cloud.step() {}
+    let blueprint = cloud.blueprint();
+    let gates = oaas_plan::gates(&blueprint, &cloud.observed);
+    let rendered = render(&blueprint, &gates);
+    (blueprint, rendered)
+}
+
+#[test]
+fn configuration_files_are_as_reviewed() {
+    let (blueprint, _) = all(&mut Cloud::small());
+    for plan in blueprint.components.values() {
+        let files: String = plan
+            .documents
+            .iter()
+            .map(|document| format!("### {}\n{}\n", document.path, text::write(document)))
+            .collect();
+        insta::assert_snapshot!(format!("files-{}", plan.name), files);
+    }
+    for job in blueprint.jobs.values() {
+        let files: String =
+            job.documents.iter().map(|d| format!("### {}\n{}\n", d.path, text::write(d))).collect();
+        insta::assert_snapshot!(format!("job-{}", job.name), files);
+    }
+}
+
+#[test]
+fn workloads_are_as_reviewed() {
+    let (_, rendered) = all(&mut Cloud::small());
+    let objects = &rendered.objects;
+    for name in ["keystone", "nova-api"] {
+        let found = objects.deployments.iter().find(|object| object.metadata.name.as_deref() == Some(name));
+        insta::assert_yaml_snapshot!(format!("deployment-{name}"), found.expect("rendered"));
+    }
+    insta::assert_yaml_snapshot!("stateful-sets", objects.stateful_sets);
+    insta::assert_yaml_snapshot!("daemon-sets", objects.daemon_sets);
+    insta::assert_yaml_snapshot!("services", objects.services);
+    insta::assert_yaml_snapshot!("network-policies", objects.network_policies);
+}
+
+/// The agent refuses what it does not know, so every role and check of the catalog must be one that it has.
+#[test]
+fn the_agent_understands_every_configuration() {
+    let (blueprint, _) = all(&mut Cloud::small());
+    let documents = blueprint
+        .components
+        .values()
+        .flat_map(|plan| &plan.documents)
+        .chain(blueprint.jobs.values().flat_map(|job| &job.documents));
+    let mut seen = 0;
+    for document in documents.filter(|document| document.path.ends_with("/agent.json")) {
+        let text = text::write(document);
+        let parsed: Result<oaas_agent::config::AgentConfig, _> = serde_json::from_str(&text);
+        if let Err(error) = parsed {
+            panic!("{error}\n{text}");
+        }
+        seen += 1;
+    }
+    assert!(seen > 20, "only {seen} agents were looked at");
+}
+
+#[test]
+fn secrets_stand_in_secrets_only() {
+    let (_, rendered) = all(&mut Cloud::small());
+    let mut objects = rendered.objects.clone();
+    assert!(!objects.secrets.is_empty());
+    objects.secrets.clear();
+    let text = format!("{objects:?}");
+    assert!(!text.contains("SECRET-"), "a secret stands outside of Secrets");
+    let blueprint = format!("{:?}", Cloud::small().blueprint());
+    assert!(!blueprint.contains("SECRET-"), "Debug shows a secret");
+}
+
+#[test]
+fn a_compute_knows_no_database() {
+    let (blueprint, _) = all(&mut Cloud::small());
+    for name in ["nova-compute", "neutron-ovn-agent"] {
+        for document in &blueprint.components[name].documents {
+            assert!(!text::write(document).contains("mysql"), "{name}: {}", document.path);
+        }
+    }
+}
+
+/// A new service is data: a fixture alone makes workload, configuration, database, Service, endpoint, route.
+#[test]
+fn a_made_up_service_needs_a_fixture_only() {
+    let mut cloud = Cloud::small();
+    cloud.catalog = cloud.catalog.clone().with_service(include_str!("made-up-service.yaml")).expect("consistent");
+    cloud.fill_credentials();
+    let (blueprint, rendered) = all(&mut cloud);
+    assert!(blueprint.jobs.contains_key("load-schema-oracle"));
+    assert!(blueprint.registrations.iter().any(|registration| registration.service == "oracle"));
+    let deployment = rendered.objects.deployments.iter().find(|d| d.metadata.name.as_deref() == Some("oracle"));
+    assert!(deployment.is_some());
+    let config = text::write(&blueprint.components["oracle"].documents[0]);
+    assert!(config.contains("mysql+pymysql://oracle_g1:"), "{config}");
+    let edge = text::write(&blueprint.components["edge"].documents[0]);
+    assert!(edge.contains("path_beg /oracle/"), "{edge}");
+    let names: BTreeSet<_> = rendered.objects.services.iter().filter_map(|s| s.metadata.name.as_deref()).collect();
+    assert!(names.contains("oracle"));
+}
+
+/// Rendering from few facts: what its sources say of services and releases by name would be code in the wrong place.
+#[test]
+fn plan_and_render_name_no_service_and_no_release() {
+    let catalog = oaas_catalog::Catalog::built_in().expect("consistent");
+    let mut words: BTreeSet<String> = catalog.services().keys().cloned().collect();
+    words.extend(catalog.services().values().flat_map(|s| s.components.iter().map(|component| component.name.clone())));
+    words.extend(catalog.releases().keys().cloned());
+    // Words of the resource's own fields and of plain English.
+    for word in ["edge", "client", "horizon"] {
+        words.remove(word);
+    }
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut found = Vec::new();
+    for dir in [root.join("src"), root.join("../plan/src")] {
+        for entry in std::fs::read_dir(&dir).expect("sources") {
+            let path = entry.expect("an entry").path();
+            let source = std::fs::read_to_string(&path).expect("readable");
+            let code = source.split("#[cfg(test)]").next().unwrap_or_default();
+            for (number, line) in code.lines().enumerate() {
+                let line = line.split("//").next().unwrap_or_default();
+                for word in &words {
+                    let quoted = line.contains(&format!("\"{word}\"")) || line.contains(&format!("\"{word}-"));
+                    if quoted {
+                        found.push(format!("{}:{}: {word}", path.display(), number + 1));
+                    }
+                }
+            }
+        }
+    }
+    assert!(found.is_empty(), "{}", found.join("\n"));
+}

@@ -1,0 +1,119 @@
+//! A small cloud to render in tests.
+
+use std::collections::BTreeMap;
+
+use oaas_api::OpenStackSpec;
+use oaas_catalog::Catalog;
+use oaas_plan::{
+    Blueprint, CloudId, ComponentState, CredentialKind, Credentials, Images, Inputs, JobState, Node, Observed, Sensitive,
+};
+
+/// What a test may change before it plans.
+pub struct Cloud {
+    pub id: CloudId,
+    pub spec: OpenStackSpec,
+    pub catalog: Catalog,
+    pub images: Images,
+    pub credentials: Credentials,
+    pub nodes: Vec<Node>,
+    pub observed: Observed,
+}
+
+impl Cloud {
+    /// The smallest resource on one node.
+    pub fn small() -> Self {
+        let catalog = Catalog::built_in().expect("the catalog is consistent");
+        let label = |name: &str| (name.to_owned(), "true".to_owned());
+        let node = Node {
+            name: "node1".into(),
+            labels: BTreeMap::from([label("controller"), label("compute"), label("network")]),
+            address: Some("10.87.0.11".parse().expect("an address")),
+            interfaces: Some(r#"{"tunnel":"eth1","physicalNetworks":{"public":"eth2"}}"#.into()),
+            allocatable_memory_mib: 16384,
+            ready: true,
+        };
+        let mut images = Images::new();
+        for name in ["infra", "openstack-2026.1", "base", "oaas"] {
+            images.insert(name.into(), format!("oaas.local/{name}@sha256:0000"));
+        }
+        let mut cloud = Self {
+            id: CloudId { name: "demo".into(), namespace: "demo".into(), uid: "uid-1".into() },
+            spec: OpenStackSpec { release: "2026.1".into(), ..OpenStackSpec::default() },
+            catalog,
+            images,
+            credentials: Credentials::new(),
+            nodes: vec![node],
+            observed: Observed::default(),
+        };
+        cloud.fill_credentials();
+        cloud
+    }
+
+    /// Give every secret a value that tells what it is.
+    pub fn fill_credentials(&mut self) {
+        let specs = self.with_inputs(|inputs| oaas_plan::credentials(inputs));
+        for spec in specs {
+            let keys: &[&str] = match spec.kind {
+                CredentialKind::Password { .. } => &["password"],
+                CredentialKind::FernetKeys => &["0", "1"],
+                CredentialKind::SshKey => &["ssh-privatekey", "ssh-publickey"],
+                CredentialKind::Authority => &["ca.crt", "ca.key"],
+                CredentialKind::Certificate { .. } => &["ca.crt", "tls.crt", "tls.key"],
+            };
+            let values = keys.iter().map(|key| ((*key).to_owned(), Sensitive::new(format!("SECRET-{}-{key}", spec.name))));
+            let values = values.collect();
+            self.credentials.insert(spec.name, values);
+        }
+    }
+
+    pub fn with_inputs<T>(&self, use_inputs: impl FnOnce(&Inputs<'_>) -> T) -> T {
+        let user_secrets = BTreeMap::new();
+        use_inputs(&Inputs {
+            cloud: &self.id,
+            spec: &self.spec,
+            catalog: &self.catalog,
+            images: &self.images,
+            credentials: &self.credentials,
+            user_secrets: &user_secrets,
+            nodes: &self.nodes,
+            observed: &self.observed,
+        })
+    }
+
+    pub fn blueprint(&self) -> Blueprint {
+        self.with_inputs(|inputs| oaas_plan::blueprint(inputs)).expect("plans")
+    }
+
+    /// One step of a cluster that does what it is told: everything whose gate is open becomes ready.
+    /// Says whether anything changed.
+    #[allow(dead_code)]
+    pub fn step(&mut self) -> bool {
+        let blueprint = self.blueprint();
+        let gates = oaas_plan::gates(&blueprint, &self.observed);
+        let before = self.observed.clone();
+        for (name, gate) in &gates.components {
+            if gate.is_open() {
+                let plan = &blueprint.components[name];
+                let state = ComponentState {
+                    desired: plan.replicas,
+                    ready: plan.replicas,
+                    updated: plan.replicas,
+                    hash: Some(plan.hash.clone()),
+                    trouble: None,
+                };
+                self.observed.components.insert(name.clone(), state);
+            }
+        }
+        for (name, gate) in &gates.jobs {
+            if gate.is_open() {
+                self.observed.jobs.insert(blueprint.jobs[name].object_name(), JobState::Succeeded);
+            }
+        }
+        if gates.registration.is_some_and(|gate| gate.is_open()) {
+            for registration in &blueprint.registrations {
+                self.observed.registered.insert(registration.service.clone(), registration.hash.clone());
+            }
+        }
+        self.observed != before
+    }
+}
