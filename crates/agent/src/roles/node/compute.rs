@@ -1,0 +1,152 @@
+//! nova-compute of a node.
+
+use std::path::Path;
+
+use serde_json::json;
+use snafu::ResultExt as _;
+
+use super::config::{NovaCompute, VirtType};
+use super::error::{Error, ReadSnafu, UnsafeSnafu};
+use super::{libvirt, system};
+use crate::config::Program;
+use crate::context::Context;
+
+/// The name of the file in Nova's state directory by which a compute node is known for ever.
+const COMPUTE_ID: &str = "compute_id";
+
+/// What becomes of this node's identity.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Identity {
+    /// It is there.
+    Known(String),
+    /// There is none, and nothing that needs one: Nova makes it.
+    New,
+    /// It cannot be gone on with.
+    Lost {
+        what: String,
+        hint: String,
+    },
+}
+
+/// Judge by the identity's file and the number of instances that are on this node's disk.
+fn identity(file: Option<&str>, instances: usize) -> Identity {
+    let hint = "restore the file from the compute node's record (`openstack hypervisor list`), or empty the node's \
+                Nova directory after its instances were evacuated";
+    match file.map(str::trim) {
+        Some(id) if is_uuid(id) => Identity::Known(id.to_owned()),
+        Some(other) => Identity::Lost {
+            what: format!("the identity of this compute node is damaged: `{other}`"),
+            hint: hint.to_owned(),
+        },
+        None if instances == 0 => Identity::New,
+        None => Identity::Lost {
+            what: format!("the identity of this compute node is lost, while it holds {instances} instances"),
+            hint: hint.to_owned(),
+        },
+    }
+}
+
+/// Whether it is a UUID as Nova writes them: also the name of each instance's directory.
+fn is_uuid(text: &str) -> bool {
+    let groups: Vec<&str> = text.split('-').collect();
+    groups.iter().map(|group| group.len()).eq([8, 4, 4, 4, 12])
+        && groups.iter().all(|group| group.bytes().all(|byte| byte.is_ascii_hexdigit()))
+}
+
+/// The part of Nova's configuration that is this node's.
+fn node_part(node: &str, address: &str, virt_type: VirtType) -> String {
+    let cpu_mode = match virt_type {
+        // The emulator's default; modes of the host have no meaning there.
+        VirtType::Qemu => "none",
+        VirtType::Kvm => "host-model",
+    };
+    format!(
+        "[DEFAULT]\n\
+         host = {node}\n\
+         my_ip = {address}\n\
+         \n\
+         [libvirt]\n\
+         virt_type = {virt_type}\n\
+         cpu_mode = {cpu_mode}\n\
+         live_migration_inbound_addr = {address}\n\
+         \n\
+         [vnc]\n\
+         server_listen = {address}\n\
+         server_proxyclient_address = {address}\n",
+        virt_type = libvirt::virt_type_name(virt_type),
+    )
+}
+
+/// Wait for libvirt, write the node's part, start nova-compute.
+pub async fn run(role: &NovaCompute, context: &Context) -> Result<(), Error> {
+    let (node, address) = (system::environment("NODE_NAME")?, system::environment("NODE_ADDRESS")?);
+    let instances = role.state_directory.join("instances");
+    system::make_directory(&instances)?;
+    let file = system::read_if_there(&role.state_directory.join(COMPUTE_ID))?;
+    let id = match identity(file.as_deref(), count_instances(&instances)?) {
+        Identity::Known(id) => Some(id),
+        Identity::New => None,
+        Identity::Lost { what, hint } => return UnsafeSnafu { what, hint }.fail(),
+    };
+    let file = role.libvirt_run_directory.join(libvirt::VIRT_TYPE_FILE);
+    let virt_type = system::wait_for(context, "libvirt on this node", async || {
+        let socket = role.libvirt_run_directory.join("libvirt-sock");
+        // The file outlives libvirt; the socket's file too, so it is asked.
+        let answers = tokio::net::UnixStream::connect(&socket).await.is_ok();
+        let virt_type = match system::read_if_there(&file)?.as_deref().map(str::trim) {
+            Some("kvm") => Some(VirtType::Kvm),
+            Some("qemu") => Some(VirtType::Qemu),
+            _ => None,
+        };
+        Ok(virt_type.filter(|_| answers))
+    })
+    .await;
+    system::write(&role.node_file, &node_part(&node, &address, virt_type), 0o644)?;
+    let mut command = role.command.clone();
+    command.extend(["--config-file".to_owned(), role.node_file.display().to_string()]);
+    context.start("nova-compute", &Program::new(command))?;
+    context.report(&json!({ "node": node, "address": address, "virt_type": virt_type, "compute_id": id }));
+    Ok(())
+}
+
+fn count_instances(directory: &Path) -> Result<usize, Error> {
+    let entries = std::fs::read_dir(directory).context(ReadSnafu { path: directory })?;
+    let mut count = 0;
+    for entry in entries {
+        let name = entry.context(ReadSnafu { path: directory })?.file_name();
+        count += usize::from(is_uuid(&name.to_string_lossy()));
+    }
+    Ok(count)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ID: &str = "6f9c1d5e-3a53-4c2e-9a5b-0d8f5f1b2c3d";
+
+    #[test]
+    fn never_makes_a_second_identity() {
+        assert_eq!(identity(Some(&format!("{ID}\n")), 3), Identity::Known(ID.to_owned()));
+        assert_eq!(identity(None, 0), Identity::New);
+        assert!(matches!(identity(None, 2), Identity::Lost { what, .. } if what.contains("holds 2 instances")));
+        assert!(matches!(identity(Some(""), 0), Identity::Lost { .. }));
+    }
+
+    #[test]
+    fn writes_the_nodes_part() {
+        let text = node_part("node1", "10.87.0.11", VirtType::Qemu);
+        assert!(text.contains("host = node1\nmy_ip = 10.87.0.11\n"));
+        assert!(text.contains("virt_type = qemu\ncpu_mode = none\n"));
+        assert!(node_part("n", "a", VirtType::Kvm).contains("cpu_mode = host-model\n"));
+    }
+
+    #[test]
+    fn counts_only_instances() {
+        let directory = tempfile::tempdir().unwrap();
+        for name in ["_base", "locks", "compute_nodes", ID] {
+            std::fs::create_dir(directory.path().join(name)).unwrap();
+        }
+        assert_eq!(count_instances(directory.path()).unwrap(), 1);
+    }
+}

@@ -1,0 +1,376 @@
+//! A member of OVN's northbound or southbound database cluster.
+//!
+//! # Flow
+//! Look at the file and ask the other members' agents; [`decide`](decide::decide); make or join the cluster; start the
+//! server; then keep reporting, and as leader tend the cluster ([`lead`](decide::lead)).
+//!
+//! # Guarantees
+//! A new cluster is made at most once: see [`decide`](decide::decide). A file appears at once or not at all.
+
+mod decide;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use snafu::OptionExt as _;
+use tokio::time::sleep;
+use tracing::{info, warn};
+
+use decide::{ClusterStatus, Decision, File, Lead, Member, Peer, Remembered, decide, lead, ordinal, parse_status};
+
+use super::config::{OvnDatabase, Ovsdb};
+use super::error::{Error, UnfitSnafu, UnsafeSnafu};
+use super::{jsonrpc, system};
+use crate::config::{Program, TlsFiles};
+use crate::context::Context;
+
+/// How often the others are asked while nothing is decided.
+const UNDECIDED: Duration = Duration::from_millis(500);
+
+/// How often the cluster is looked at when all is well.
+const TEND: Duration = Duration::from_secs(5);
+
+/// How long another member's agent may take to answer.
+const PEER_LIMIT: Duration = Duration::from_secs(2);
+
+impl OvnDatabase {
+    /// The schema's name.
+    pub const fn schema(self) -> &'static str {
+        match self {
+            Self::Nb => "OVN_Northbound",
+            Self::Sb => "OVN_Southbound",
+        }
+    }
+
+    const fn short(self) -> &'static str {
+        match self {
+            Self::Nb => "nb",
+            Self::Sb => "sb",
+        }
+    }
+
+    fn schema_file(self) -> String {
+        format!("/usr/share/ovn/ovn-{}.ovsschema", self.short())
+    }
+
+    /// The port that clients connect to.
+    pub const fn client_port(self) -> u16 {
+        match self {
+            Self::Nb => 6641,
+            Self::Sb => 6642,
+        }
+    }
+
+    /// The port that members talk to each other on.
+    pub const fn cluster_port(self) -> u16 {
+        match self {
+            Self::Nb => 6643,
+            Self::Sb => 6644,
+        }
+    }
+
+    /// The control socket, in the directory of sockets; the names are those that OVN's own tools look for.
+    pub fn control_socket(self, run_directory: &Path) -> PathBuf {
+        run_directory.join(format!("ovn{}_db.ctl", self.short()))
+    }
+
+    fn client_socket(self, run_directory: &Path) -> PathBuf {
+        run_directory.join(format!("ovn{}_db.sock", self.short()))
+    }
+}
+
+/// What a member reports in `/status`; other members' agents read it too.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+struct Report {
+    database: OvnDatabase,
+    address: String,
+    /// Whether there is a database on the volume.
+    has_database: bool,
+    cluster: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    status: Option<ClusterStatus>,
+}
+
+/// The part of another member's `/status` that decisions need.
+#[derive(Debug, Deserialize)]
+struct PeerStatus {
+    report: Option<PeerReport>,
+}
+
+#[derive(Debug, Deserialize)]
+struct PeerReport {
+    has_database: bool,
+    cluster: Option<String>,
+}
+
+/// The options of OVN's and Open vSwitch's programs for TLS.
+pub fn tls_options(tls: &TlsFiles) -> [String; 3] {
+    [
+        format!("--private-key={}", tls.key.display()),
+        format!("--certificate={}", tls.cert.display()),
+        format!("--ca-cert={}", tls.ca.display()),
+    ]
+}
+
+/// Run the member; comes back only with an error.
+pub async fn run(role: &Ovsdb, context: &Context) -> Result<(), Error> {
+    let me = member(role, context)?;
+    system::make_directory(&role.directory)?;
+    system::make_directory(&role.run_directory)?;
+    let file = role.directory.join(format!("{}.db", role.database.short()));
+    let memory = role.directory.join(format!("{}.cluster.json", role.database.short()));
+    let peers = Peers::new(&me, context);
+    prepare(role, &me, &file, &memory, &peers, context).await?;
+    let control = start(role, &file, context)?;
+    tend(role, &me, &control, &memory, &peers, context).await
+}
+
+fn member(role: &Ovsdb, context: &Context) -> Result<Member, Error> {
+    let ordinal = ordinal(context.host(), &role.name).with_context(|| UnfitSnafu {
+        what: format!("failed to find this member's number in its host name {}", context.host()),
+        hint: format!("run it as a pod of the StatefulSet {}", role.name),
+    })?;
+    Ok(Member {
+        name: role.name.clone(),
+        service: role.service.clone(),
+        ordinal,
+        replicas: role.replicas,
+        port: role.database.cluster_port(),
+    })
+}
+
+/// Decide until there is a database file to start on.
+async fn prepare(
+    role: &Ovsdb,
+    me: &Member,
+    file: &Path,
+    memory: &Path,
+    peers: &Peers,
+    context: &Context,
+) -> Result<(), Error> {
+    loop {
+        let found = inspect(file).await?;
+        let remembered: Option<Remembered> = match system::read_if_there(memory)? {
+            Some(_) => Some(system::read_json(memory)?),
+            None => None,
+        };
+        let cluster = match &found {
+            File::Member { cluster, .. } => cluster.clone(),
+            _ => None,
+        };
+        let address = me.address(me.ordinal);
+        let has_database = found != File::Missing;
+        context.report(&Report { database: role.database, address: address.clone(), has_database, cluster, status: None });
+        let new = file.with_extension("new");
+        match decide(me, &found, remembered.as_ref(), &peers.ask().await) {
+            Decision::Start => return Ok(()),
+            Decision::Create => {
+                info!(target: "oaas_agent", "makes a new cluster of {}", role.database.schema());
+                system::remove(&new)?;
+                let timer = format!("--election-timer={}", role.election_ms);
+                let (path, schema) = (new.display().to_string(), role.database.schema_file());
+                system::run(["ovsdb-tool", &timer, "create-cluster", &path, &schema, &address]).await?;
+                system::rename(&new, file)?;
+            }
+            Decision::Join { cluster, members } => {
+                info!(target: "oaas_agent", "joins cluster {cluster} of {}", role.database.schema());
+                system::remove(&new)?;
+                let (path, id) = (new.display().to_string(), format!("--cid={cluster}"));
+                let mut command = ["ovsdb-tool", &id, "join-cluster", &path].map(str::to_owned).to_vec();
+                command.push(role.database.schema().to_owned());
+                command.push(address);
+                command.extend(members.into_iter().map(|ordinal| me.address(ordinal)));
+                system::run(command).await?;
+                system::rename(&new, file)?;
+            }
+            Decision::Wait(what) => {
+                context.waits_for(what);
+                sleep(UNDECIDED).await;
+            }
+            Decision::Refuse { what, hint } => return UnsafeSnafu { what, hint }.fail(),
+        }
+    }
+}
+
+/// What is at the place of the database file.
+async fn inspect(file: &Path) -> Result<File, Error> {
+    if !file.exists() {
+        return Ok(File::Missing);
+    }
+    let path = file.display().to_string();
+    if !system::succeeds(["ovsdb-tool", "db-is-clustered", &path]).await? {
+        return Ok(match system::run(["ovsdb-tool", "db-name", &path]).await {
+            Ok(_) => File::Standalone,
+            Err(error) => File::Broken(crate::error::chain(&error)),
+        });
+    }
+    match system::run(["ovsdb-tool", "db-local-address", &path]).await {
+        Ok(address) => Ok(File::Member {
+            // The id is not in the file before the member has finished joining.
+            cluster: system::run(["ovsdb-tool", "db-cid", &path]).await.ok().map(|id| id.trim().to_owned()),
+            address: address.trim().to_owned(),
+        }),
+        Err(error) => Ok(File::Broken(crate::error::chain(&error))),
+    }
+}
+
+/// Start the server; gives its control socket.
+fn start(role: &Ovsdb, file: &Path, context: &Context) -> Result<PathBuf, Error> {
+    let control = role.database.control_socket(&role.run_directory);
+    let client = role.database.client_socket(&role.run_directory);
+    let settings = role.run_directory.join(format!("{}.json", role.database.short()));
+    let content = json!({
+        "remotes": {
+            format!("punix:{}", client.display()): {},
+            format!("pssl:{}", role.database.client_port()): { "inactivity-probe": role.client_probe_ms },
+        },
+        "databases": { file.display().to_string(): {} },
+    });
+    system::write(&settings, &content.to_string(), 0o644)?;
+    let mut command = vec![
+        "ovsdb-server".to_owned(),
+        format!("--config-file={}", settings.display()),
+        format!("--unixctl={}", control.display()),
+        "-vconsole:info".to_owned(),
+        "-vsyslog:off".to_owned(),
+    ];
+    command.extend(tls_options(&role.tls));
+    context.start("ovsdb-server", &Program::new(command))?;
+    Ok(control)
+}
+
+/// Report, remember, and as leader tend the cluster, for ever.
+async fn tend(
+    role: &Ovsdb,
+    me: &Member,
+    control: &Path,
+    memory: &Path,
+    peers: &Peers,
+    context: &Context,
+) -> Result<(), Error> {
+    context.running();
+    let schema = role.database.schema();
+    let mut converted = false;
+    loop {
+        let status = match jsonrpc::command(control, "cluster/status", &[schema]).await {
+            Ok(text) => parse_status(&text),
+            Err(error) => {
+                warn!(target: "oaas_agent", "{}", crate::error::chain(&error));
+                None
+            }
+        };
+        let Some(status) = status else {
+            sleep(UNDECIDED).await;
+            continue;
+        };
+        context.report(&Report {
+            database: role.database,
+            address: me.address(me.ordinal),
+            has_database: true,
+            cluster: status.cluster.clone(),
+            status: Some(status.clone()),
+        });
+        if !status.takes_part() {
+            sleep(UNDECIDED).await;
+            continue;
+        }
+        if let Some(cluster) = status.cluster.clone() {
+            let text = json!(Remembered { cluster }).to_string();
+            system::write(memory, &text, 0o644)?;
+        }
+        if status.leads() && !converted {
+            converted = convert(role).await;
+        }
+        match lead(me, &status, role.election_ms, &peers.ask().await) {
+            Some(Lead::SetElectionTimer(milliseconds)) => {
+                tell(control, "cluster/change-election-timer", &[schema, &milliseconds.to_string()]).await;
+            }
+            Some(Lead::Remove { address, why }) => {
+                info!(target: "oaas_agent", "removes the member {address}: {why}");
+                tell(control, "cluster/kick", &[schema, &address]).await;
+            }
+            None => {}
+        }
+        sleep(TEND).await;
+    }
+}
+
+/// Tell the server something; if it refuses, the next look decides anew.
+async fn tell(control: &Path, command: &str, arguments: &[&str]) {
+    if let Err(error) = jsonrpc::command(control, command, arguments).await {
+        warn!(target: "oaas_agent", "{}", crate::error::chain(&error));
+    }
+}
+
+/// Bring the database to the schema of this image, if it is not there; says whether that is settled.
+async fn convert(role: &Ovsdb) -> bool {
+    let socket = format!("unix:{}", role.database.client_socket(&role.run_directory).display());
+    let schema = role.database.schema_file();
+    let result = match system::run(["ovsdb-client", "needs-conversion", &socket, &schema]).await {
+        Ok(answer) if answer.trim() == "yes" => {
+            info!(target: "oaas_agent", "converts {} to the schema of this image", role.database.schema());
+            system::run(["ovsdb-client", "convert", &socket, &schema]).await.map(|_| ())
+        }
+        other => other.map(|_| ()),
+    };
+    if let Err(error) = &result {
+        warn!(target: "oaas_agent", "{}", crate::error::chain(error));
+    }
+    result.is_ok()
+}
+
+/// Hand leadership over and end: the server does both when asked to exit on its control socket.
+pub async fn before_stop(role: &Ovsdb) {
+    tell(&role.database.control_socket(&role.run_directory), "exit", &[]).await;
+}
+
+/// Whether the member takes part in its cluster; the error says what it does instead.
+pub async fn ask(database: OvnDatabase, run_directory: &Path) -> Result<Option<String>, Error> {
+    let socket = database.control_socket(run_directory);
+    let text = jsonrpc::command(&socket, "cluster/status", &[database.schema()]).await?;
+    Ok(match parse_status(&text) {
+        Some(status) if status.takes_part() => None,
+        Some(status) if status.status == "cluster member" => Some("the cluster has no leader".to_owned()),
+        Some(status) => Some(format!("this member is not in its cluster: {}", status.status)),
+        None => Some(format!("the server's answer is not understood: {text}")),
+    })
+}
+
+/// The other members' agents.
+struct Peers {
+    client: reqwest::Client,
+    urls: BTreeMap<u32, String>,
+}
+
+impl Peers {
+    fn new(me: &Member, context: &Context) -> Self {
+        let port = context.config().health.as_ref().map_or(9100, |health| health.port);
+        let urls = me.others().map(|other| (other, format!("http://{}:{port}/status", me.host(other)))).collect();
+        Self { client: reqwest::Client::new(), urls }
+    }
+
+    async fn ask(&self) -> BTreeMap<u32, Peer> {
+        let asked = self.urls.iter().map(async |(ordinal, url)| {
+            let peer = self.ask_one(url).await.unwrap_or_else(|error| {
+                let text = crate::error::chain(&error);
+                Peer::Unknown(text.rsplit(": ").next().unwrap_or_default().to_owned())
+            });
+            (*ordinal, peer)
+        });
+        futures::future::join_all(asked).await.into_iter().collect()
+    }
+
+    async fn ask_one(&self, url: &str) -> Result<Peer, reqwest::Error> {
+        let status: Value = self.client.get(url).timeout(PEER_LIMIT).send().await?.json().await?;
+        let report = serde_json::from_value::<PeerStatus>(status).ok().and_then(|status| status.report);
+        Ok(match report {
+            None => Peer::Unknown("it has not looked yet".to_owned()),
+            Some(PeerReport { cluster: Some(cluster), .. }) => Peer::Member { cluster },
+            Some(PeerReport { has_database: false, .. }) => Peer::Empty,
+            Some(_) => Peer::Unknown("it is joining a cluster".to_owned()),
+        })
+    }
+}

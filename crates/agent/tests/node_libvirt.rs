@@ -1,0 +1,1 @@
+mod node_common;

@@ -1,0 +1,131 @@
+//! OVN's databases as clusters: made once, restarted, joined, a lost volume, leadership handed over.
+
+mod node_common;
+
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::Signal;
+use node_common::{Agent, Hub, Machine, certificates, give_certificates, until};
+use serde_json::{Value, json};
+
+const LIMIT: Duration = Duration::from_secs(60);
+
+fn role(replicas: u32) -> Value {
+    json!({"ovsdb": {"database": "nb", "name": "ovn-nb", "service": "ovn-nb.test", "replicas": replicas, "election_ms": 1000}})
+}
+
+fn machines(hub: &Hub, count: u32) -> Vec<Machine> {
+    let certificates = certificates();
+    let hosts: String = (0..count).map(|n| format!("10.85.0.1{n} ovn-nb-{n}.ovn-nb.test ovn-nb-{n}\n")).collect();
+    let make = |n| {
+        let machine = Machine::new(&format!("ovn-nb-{n}"));
+        hub.plug(&machine, "eth0", 1500, Some(&format!("10.85.0.1{n}/24")));
+        machine.write("/etc/hosts", &format!("127.0.0.1 localhost\n{hosts}"));
+        give_certificates(&machine, &certificates);
+        machine
+    };
+    (0..count).map(make).collect()
+}
+
+fn start(machine: &Machine, replicas: u32) -> Agent {
+    machine.agent("ovn-nb", 9100, &role(replicas), &[])
+}
+
+fn wait_member(agent: &Agent, members: usize) -> Value {
+    until(&format!("cluster of {members} at {}", agent.name), LIMIT, || {
+        let status = agent.status()["report"]["status"].clone();
+        let here = status["members"].as_array().is_some_and(|all| all.len() == members);
+        (here && status["status"] == "cluster member" && status["has_leader"] == true).then_some(status)
+    })
+}
+
+#[test]
+fn one_member_restarts_on_its_data_and_never_begins_anew() {
+    let hub = Hub::new();
+    let machine = &machines(&hub, 1)[0];
+    let mut agent = start(machine, 1);
+    agent.running(LIMIT);
+    let first = wait_member(&agent, 1);
+    let remote = "--db=ssl:ovn-nb-0.ovn-nb.test:6641 -p /etc/oaas/tls/tls.key -c /etc/oaas/tls/tls.crt -C /etc/oaas/tls/ca.crt";
+    machine.sh(&format!("ovn-nbctl {remote} --timeout=10 ls-add kept"));
+    // Neither a client without a certificate nor one of another CA gets in.
+    let stranger = machine.output(&["ovn-nbctl", "--db=tcp:ovn-nb-0.ovn-nb.test:6641", "--timeout=3", "ls-list"]);
+    assert!(!stranger.status.success(), "the database talks to anyone");
+
+    agent.signal(Signal::SIGKILL);
+    machine.sh("kill -9 $(pgrep ovsdb-server); while pgrep ovsdb-server >/dev/null; do sleep 0.1; done");
+    drop(agent);
+    let began = Instant::now();
+    let mut agent = start(machine, 1);
+    agent.running(LIMIT);
+    let second = wait_member(&agent, 1);
+    println!("one member killed and started again: leads after {:?}", began.elapsed());
+    assert_eq!(second["cluster"], first["cluster"]);
+    assert!(machine.sh(&format!("ovn-nbctl {remote} --timeout=10 ls-list")).contains("kept"));
+    let status = agent.stop();
+    assert!(status.success(), "it ends well when asked: {status}");
+
+    machine.sh("rm /var/lib/ovn/nb.db");
+    let (code, log) = start(machine, 1).ended(LIMIT);
+    assert_eq!(code, Some(6), "a lost database is a failure of integrity:\n{log}");
+    assert!(log.contains("is gone from its volume") && log.contains("restore it from a backup"), "{log}");
+}
+
+#[test]
+fn three_members_form_one_cluster_and_take_a_lost_one_back() {
+    let hub = Hub::new();
+    let machines = machines(&hub, 3);
+    let mut first = start(&machines[0], 3);
+    let mut second = start(&machines[1], 3);
+    // Nobody makes a cluster before all have said that there is none.
+    until("wait", LIMIT, || {
+        first.status()["waits_for"].as_str().filter(|text| text.starts_with("ovn-nb-2 ")).map(drop)
+    });
+    assert!(!machines[0].path("/var/lib/ovn/nb.db").exists());
+    let began = Instant::now();
+    let mut third = start(&machines[2], 3);
+    let statuses = [&first, &second, &third].map(|agent| wait_member(agent, 3));
+    println!("three members formed after {:?}", began.elapsed());
+    assert!(statuses.iter().all(|status| status["cluster"] == statuses[0]["cluster"]));
+    for agent in [&mut first, &mut second, &mut third] {
+        agent.running(LIMIT);
+    }
+
+    let all = "ssl:ovn-nb-0.ovn-nb.test:6641,ssl:ovn-nb-1.ovn-nb.test:6641,ssl:ovn-nb-2.ovn-nb.test:6641";
+    let keys = "-p /etc/oaas/tls/tls.key -c /etc/oaas/tls/tls.crt -C /etc/oaas/tls/ca.crt";
+    let nbctl = |machine: &Machine, command: &str| {
+        machine.sh(&format!("ovn-nbctl --db={all} {keys} --timeout=20 {command}"))
+    };
+    nbctl(&machines[1], "ls-add kept");
+
+    // The first made the cluster and leads. Asked to end, it hands over at once.
+    let began = Instant::now();
+    assert!(first.stop().success());
+    nbctl(&machines[1], "ls-add handed-over");
+    println!("a leader asked to end: written again after {:?}", began.elapsed());
+
+    // Its volume is lost: it joins the others' cluster, with their data, under the same address.
+    machines[0].sh("rm -rf /var/lib/ovn/*");
+    let mut first = start(&machines[0], 3);
+    first.running(LIMIT);
+    let status = wait_member(&first, 3);
+    assert_eq!(status["cluster"], statuses[0]["cluster"]);
+    nbctl(&machines[0], "ls-add after");
+    let local = machines[0].sh("ovn-nbctl --no-leader-only --timeout=20 ls-list");
+    assert!(local.contains("kept") && local.contains("handed-over"), "{local}");
+
+    // Fewer are wanted: the leader removes the last ones.
+    for agent in [first, second, third] {
+        agent.stop();
+    }
+    let mut first = start(&machines[0], 1);
+    let second = start(&machines[1], 1);
+    first.running(LIMIT);
+    let status = until("smaller cluster", LIMIT, || {
+        [&first, &second].map(Agent::status).into_iter().find_map(|status| {
+            let members = status["report"]["status"]["members"].as_array()?.len();
+            (members == 1).then_some(status)
+        })
+    });
+    println!("scaled to one: {}", status["report"]["status"]["members"]);
+}
