@@ -1,0 +1,9 @@
+//! Tests against a simulated cloud: the emulator in memory, and the same behind HTTP on loopback.
+
+mod emulator;
+mod http;
+mod keeping;
+mod passes;
+mod proxy;
+mod session;
+mod uploads;
