@@ -253,6 +253,14 @@ fn image(world: &World<'_>, service: &str, component: &str, name: &str) -> Resul
 }
 
 fn component_plan(world: &World<'_>, service: &Service, component: &Component) -> Result<ComponentPlan, PlanError> {
+    let mut plan = resolve_component(world, service, component)?;
+    if world.new_cloud {
+        plan.hash = resolve_component(&world.once_it_lived(), service, component)?.hash;
+    }
+    Ok(plan)
+}
+
+fn resolve_component(world: &World<'_>, service: &Service, component: &Component) -> Result<ComponentPlan, PlanError> {
     let inputs = world.inputs;
     let place = Place { service, component: Some(component) };
     let (count, replica_owner) = replicas(inputs, service, component);

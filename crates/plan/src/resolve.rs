@@ -22,6 +22,8 @@ pub(crate) struct World<'a> {
     pub(crate) release: &'a Release,
     pub(crate) services: Vec<&'a Service>,
     pub(crate) publish: PublishPlan,
+    /// May the volumes of this cloud be empty because it never ran before?
+    pub(crate) new_cloud: bool,
 }
 
 /// For whom something is resolved.
@@ -34,7 +36,18 @@ pub(crate) struct Place<'a> {
 
 impl<'a> World<'a> {
     pub(crate) fn new(inputs: &'a Inputs<'a>, release: &'a Release) -> Self {
-        Self { inputs, release, services: enabled_services(inputs, release), publish: publish_plan(inputs) }
+        Self {
+            inputs,
+            release,
+            services: enabled_services(inputs, release),
+            publish: publish_plan(inputs),
+            new_cloud: !inputs.observed.database_lived,
+        }
+    }
+
+    /// The same world once its cloud has run: what pods roll on must not change by that alone.
+    pub(crate) fn once_it_lived(&self) -> Self {
+        Self { services: self.services.clone(), publish: self.publish.clone(), new_cloud: false, ..*self }
     }
 
     /// A component and its service, by the component's name.
@@ -163,7 +176,7 @@ impl<'a> World<'a> {
             Reference::MemoryBytes => {
                 limits().map_or(0, |resources| u64::from(resources.memory_limit_mib) * 1_048_576).to_string()
             }
-            Reference::NewCloud => (!self.inputs.observed.database_lived).to_string(),
+            Reference::NewCloud => self.new_cloud.to_string(),
             Reference::MessagingAccounts => String::new(),
             Reference::Python => self.release.python.clone(),
             Reference::Service => place.service.name.clone(),

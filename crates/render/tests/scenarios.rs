@@ -91,3 +91,15 @@ fn mistakes_get_the_nearest_right_thing() {
     .expect("parses");
     insta::assert_snapshot!(problems(&cloud).join("\n"));
 }
+
+/// That the database has run is remembered for its next start; it must not restart it.
+#[test]
+fn nothing_restarts_when_the_first_start_is_over() {
+    let mut cloud = Cloud::small();
+    let before = cloud.blueprint();
+    cloud.observed.database_lived = true;
+    let after = cloud.blueprint();
+    for (name, plan) in &before.components {
+        assert_eq!(plan.hash, after.components[name].hash, "{name}");
+    }
+}

@@ -1,0 +1,289 @@
+//! What the cluster's objects say about a cloud, in the words of planning. Pure.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, StatefulSet};
+use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::core::v1::{ContainerState, ContainerStatus, Node as ClusterNode, Pod, Service};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use oaas_api::{OpenStackComponent, Reason, names};
+use oaas_plan::{ComponentState, JobState, Node};
+use oaas_render::{ANNOTATION_HASH, ANNOTATION_REPLICAS};
+
+/// The objects of one cloud that say how far it is.
+#[derive(Debug, Clone, Default)]
+pub struct Workloads {
+    /// Its deployments.
+    pub deployments: Vec<Deployment>,
+    /// Its stateful sets.
+    pub stateful_sets: Vec<StatefulSet>,
+    /// Its daemon sets.
+    pub daemon_sets: Vec<DaemonSet>,
+    /// Its jobs.
+    pub jobs: Vec<Job>,
+    /// Its pods.
+    pub pods: Vec<Pod>,
+}
+
+fn name(metadata: &ObjectMeta) -> String {
+    metadata.name.clone().unwrap_or_default()
+}
+
+fn hash(metadata: &ObjectMeta) -> Option<String> {
+    metadata.annotations.as_ref()?.get(ANNOTATION_HASH).cloned()
+}
+
+fn count(value: Option<i32>) -> u32 {
+    value.and_then(|value| u32::try_from(value).ok()).unwrap_or(0)
+}
+
+/// A workload's status is about the spec only once its controller has seen the newest generation.
+fn seen(metadata: &ObjectMeta, observed: Option<i64>) -> bool {
+    observed.unwrap_or(0) >= metadata.generation.unwrap_or(0)
+}
+
+/// How far each workload is, by component.
+pub fn components(workloads: &Workloads) -> BTreeMap<String, ComponentState> {
+    let mut found = BTreeMap::new();
+    let mut add = |metadata: &ObjectMeta, desired: u32, ready: u32, updated: u32| {
+        let name = name(metadata);
+        let trouble = if ready < desired || updated < desired { trouble(workloads, &name) } else { None };
+        found.insert(name, ComponentState { desired, ready, updated, hash: hash(metadata), trouble });
+    };
+    for object in &workloads.deployments {
+        let status = object.status.clone().unwrap_or_default();
+        let desired = count(object.spec.replicas.or(Some(1)));
+        let current = seen(&object.metadata, status.observed_generation);
+        let updated = if current { count(status.updated_replicas) } else { 0 };
+        add(&object.metadata, desired, count(status.ready_replicas), updated);
+    }
+    for object in &workloads.stateful_sets {
+        let status = object.status.clone().unwrap_or_default();
+        let desired = count(object.spec.replicas.or(Some(1)));
+        let current = seen(&object.metadata, status.observed_generation);
+        let updated = if current { count(status.updated_replicas) } else { 0 };
+        add(&object.metadata, desired, count(status.ready_replicas), updated);
+    }
+    for object in &workloads.daemon_sets {
+        let status = object.status.clone().unwrap_or_default();
+        let current = seen(&object.metadata, status.observed_generation);
+        let updated = if current { count(status.updated_number_scheduled) } else { 0 };
+        // A daemon set that no node runs yet wants at least one pod: it is not ready by having nothing to do.
+        let desired = count(Some(status.desired_number_scheduled)).max(1);
+        add(&object.metadata, desired, count(Some(status.number_ready)), updated);
+    }
+    found
+}
+
+/// How far each job is, by the Job's name.
+pub fn jobs(workloads: &Workloads) -> BTreeMap<String, JobState> {
+    workloads
+        .jobs
+        .iter()
+        .map(|job| {
+            let status = job.status.clone().unwrap_or_default();
+            let condition = |kind: &str| {
+                let conditions = status.conditions.iter().flatten();
+                conditions.clone().find(|condition| condition.type_ == kind && condition.status == "True").cloned()
+            };
+            let state = if condition("Complete").is_some() || count(status.succeeded) > 0 {
+                JobState::Succeeded
+            } else if let Some(failed) = condition("Failed") {
+                let said = job.metadata.labels.as_ref().and_then(|labels| labels.get(names::LABEL_COMPONENT));
+                let why = said.and_then(|component| trouble(workloads, component)).map(|(_, words)| words);
+                JobState::Failed(why.or(failed.message).unwrap_or_else(|| "no reason was given".into()))
+            } else {
+                JobState::Active
+            };
+            (name(&job.metadata), state)
+        })
+        .collect()
+}
+
+/// The worst that is wrong with a component's pods.
+pub fn trouble(workloads: &Workloads, component: &str) -> Option<(Reason, String)> {
+    let of_component = |pod: &&Pod| {
+        pod.metadata.labels.as_ref().and_then(|labels| labels.get(names::LABEL_COMPONENT)).is_some_and(|c| c == component)
+    };
+    workloads.pods.iter().filter(of_component).find_map(pod_trouble)
+}
+
+/// What is wrong with a pod, if anything is: as its containers and conditions tell.
+pub fn pod_trouble(pod: &Pod) -> Option<(Reason, String)> {
+    let status = pod.status.as_ref()?;
+    let pod_name = name(&pod.metadata);
+    let containers = status.init_container_statuses.iter().flatten().chain(status.container_statuses.iter().flatten());
+    for container in containers {
+        if let Some((reason, words)) = container_trouble(container) {
+            return Some((reason, format!("{pod_name}: {words}")));
+        }
+    }
+    let condition = status.conditions.iter().flatten().find(|c| c.type_ == "PodScheduled" && c.status == "False")?;
+    let message = condition.message.clone().unwrap_or_default();
+    let reason = if message.contains("PersistentVolumeClaim") { Reason::VolumePending } else { Reason::NotSchedulable };
+    Some((reason, format!("{pod_name}: {message}")))
+}
+
+fn container_trouble(container: &ContainerStatus) -> Option<(Reason, String)> {
+    let waiting = container.state.as_ref().and_then(|state| state.waiting.as_ref());
+    let waiting_reason = waiting.and_then(|waiting| waiting.reason.as_deref()).unwrap_or_default();
+    let message = waiting.and_then(|waiting| waiting.message.clone()).unwrap_or_default();
+    match waiting_reason {
+        "ErrImagePull" | "ImagePullBackOff" | "InvalidImageName" | "ErrImageNeverPull" => {
+            return Some((Reason::ImageUnavailable, format!("image {}: {message}", container.image)));
+        }
+        "CreateContainerConfigError" | "CreateContainerError" | "RunContainerError" => {
+            return Some((Reason::CrashLoop, format!("{waiting_reason}: {message}")));
+        }
+        _ => {}
+    }
+    let ended = |state: &Option<ContainerState>| state.as_ref().and_then(|state| state.terminated.clone());
+    let last = ended(&container.state).or_else(|| ended(&container.last_state))?;
+    if last.exit_code == 0 && container.ready {
+        return None;
+    }
+    if container.ready || container.started == Some(true) && container.restart_count == 0 {
+        return None;
+    }
+    let restarts = container.restart_count;
+    if last.reason.as_deref() == Some("OOMKilled") {
+        return Some((
+            Reason::OutOfMemory,
+            format!("{} was killed for using more memory than its limit ({restarts} restarts); raise its memory", container.name),
+        ));
+    }
+    let words = last.message.unwrap_or_default();
+    let words = words.trim().lines().last().unwrap_or_default();
+    (last.exit_code != 0).then(|| {
+        let said = if words.is_empty() { String::new() } else { format!(": {words}") };
+        (Reason::CrashLoop, format!("{} ended with exit code {} ({restarts} restarts){said}", container.name, last.exit_code))
+    })
+}
+
+/// The cluster's nodes as planning sees them.
+pub fn nodes(nodes: &[ClusterNode]) -> Vec<Node> {
+    let mut found: Vec<Node> = nodes
+        .iter()
+        .map(|node| {
+            let status = node.status.clone().unwrap_or_default();
+            let address = status.addresses.iter().flatten().find(|address| address.type_ == "InternalIP");
+            let memory = status.allocatable.as_ref().and_then(|amounts| amounts.get("memory"));
+            let annotations = node.metadata.annotations.as_ref();
+            Node {
+                name: name(&node.metadata),
+                labels: node.metadata.labels.clone().unwrap_or_default(),
+                address: address.and_then(|address| address.address.parse().ok()),
+                interfaces: annotations.and_then(|all| all.get(Node::INTERFACES)).cloned(),
+                allocatable_memory_mib: memory.and_then(|memory| kibibytes(&memory.0)).unwrap_or(0) / 1024,
+                ready: status.conditions.iter().flatten().any(|c| c.type_ == "Ready" && c.status == "True"),
+            }
+        })
+        .collect();
+    found.sort_by(|a, b| a.name.cmp(&b.name));
+    found
+}
+
+/// A node's memory; kubelets write it in Ki.
+fn kibibytes(amount: &str) -> Option<u64> {
+    for (unit, factor) in [("Ki", 1), ("Mi", 1024), ("Gi", 1_048_576)] {
+        if let Some(number) = amount.strip_suffix(unit) {
+            return number.parse::<u64>().ok().map(|number| number * factor);
+        }
+    }
+    amount.parse::<u64>().ok().map(|bytes| bytes / 1024)
+}
+
+/// `NodePorts` of a cloud's own Services: `component/port name` → number.
+pub fn own_node_ports(services: &[Service]) -> BTreeMap<String, u16> {
+    let ports = services.iter().flat_map(|service| {
+        let component = name(&service.metadata);
+        let ports = service.spec.clone().and_then(|spec| spec.ports).unwrap_or_default();
+        ports.into_iter().filter_map(move |port| {
+            let number = u16::try_from(port.node_port?).ok()?;
+            Some((format!("{component}/{}", port.name.unwrap_or_default()), number))
+        })
+    });
+    ports.collect()
+}
+
+/// `NodePorts` of everybody else's Services: number → `namespace/name`.
+pub fn taken_node_ports(services: &[Service], own_namespace: &str) -> BTreeMap<u16, String> {
+    let foreign = services.iter().filter(|service| service.metadata.namespace.as_deref() != Some(own_namespace));
+    let ports = foreign.flat_map(|service| {
+        let owner = format!("{}/{}", service.metadata.namespace.clone().unwrap_or_default(), name(&service.metadata));
+        let ports = service.spec.clone().and_then(|spec| spec.ports).unwrap_or_default();
+        ports.into_iter().filter_map(move |port| Some((u16::try_from(port.node_port?).ok()?, owner.clone())))
+    });
+    ports.collect()
+}
+
+/// Replica counts that somebody set by scaling: component → count.
+pub fn scaled(components: &[OpenStackComponent]) -> BTreeMap<String, u32> {
+    components
+        .iter()
+        .filter(|object| {
+            let owner = object.metadata.annotations.as_ref().and_then(|all| all.get(ANNOTATION_REPLICAS));
+            owner.is_some_and(|owner| owner == "scaler")
+        })
+        .filter_map(|object| Some((name(&object.metadata), u32::try_from(object.spec.replicas?).ok()?)))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn pod(status: &serde_json::Value) -> Pod {
+        let labels = json!({names::LABEL_COMPONENT: "nova-api"});
+        serde_json::from_value(json!({"metadata": {"name": "p", "labels": labels}, "status": status})).expect("a pod")
+    }
+
+    #[test]
+    fn each_trouble_has_its_reason() {
+        let container = |state: serde_json::Value| {
+            let mut status = json!({"name": "c", "image": "i", "imageID": "", "ready": false, "restartCount": 3});
+            status.as_object_mut().expect("a map").extend(state.as_object().expect("a map").clone());
+            json!({"containerStatuses": [status]})
+        };
+        let reason = |status: serde_json::Value| pod_trouble(&pod(&status)).map(|(reason, _)| reason);
+        assert_eq!(
+            reason(container(json!({"state": {"waiting": {"reason": "ImagePullBackOff", "message": "not found"}}}))),
+            Some(Reason::ImageUnavailable)
+        );
+        assert_eq!(
+            reason(container(json!({
+                "state": {"waiting": {"reason": "CrashLoopBackOff"}},
+                "lastState": {"terminated": {"exitCode": 137, "reason": "OOMKilled"}}
+            }))),
+            Some(Reason::OutOfMemory)
+        );
+        assert_eq!(
+            reason(container(json!({"lastState": {"terminated": {"exitCode": 1, "reason": "Error"}}}))),
+            Some(Reason::CrashLoop)
+        );
+        assert_eq!(reason(container(json!({"state": {"running": {}}}))), None);
+        let unscheduled = json!({"conditions": [{"type": "PodScheduled", "status": "False", "message": "0/1 nodes"}]});
+        assert_eq!(reason(unscheduled), Some(Reason::NotSchedulable));
+    }
+
+    #[test]
+    fn a_status_of_an_older_generation_does_not_count() {
+        let deployment = |observed: i64| -> Deployment {
+            serde_json::from_value(json!({
+                "metadata": {"name": "d", "generation": 2, "annotations": {ANNOTATION_HASH: "h"}},
+                "spec": {"replicas": 1, "selector": {}, "template": {}},
+                "status": {"observedGeneration": observed, "replicas": 1, "readyReplicas": 1, "updatedReplicas": 1}
+            }))
+            .expect("a deployment")
+        };
+        let state = |observed| {
+            let workloads = Workloads { deployments: vec![deployment(observed)], ..Workloads::default() };
+            components(&workloads)["d"].clone()
+        };
+        assert_eq!(state(1).updated, 0);
+        assert_eq!(state(2).updated, 1);
+        assert_eq!(state(2).hash.as_deref(), Some("h"));
+    }
+}
