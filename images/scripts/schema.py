@@ -1,0 +1,214 @@
+#!/opt/openstack/bin/python
+"""Run every service's real migrations on a throw-away MariaDB and keep what they made, to be loaded by new clouds.
+
+Writes /usr/share/oaas/schema/<database>.sql.zst and index.json:
+{"<database>": {"heads": [...], "table": "alembic_version", "sha256": "...", "mariadb": "..."}}.
+The database server is that of the infrastructure image, at /mnt/infra, which shares our /tmp.
+"""
+
+import concurrent.futures
+import hashlib
+import importlib
+import json
+import os
+import pathlib
+import re
+import subprocess
+import time
+import uuid
+
+from alembic.script import ScriptDirectory
+
+OUT = pathlib.Path("/usr/share/oaas/schema")
+WORK = pathlib.Path("/tmp/schema")
+SOCKET = "/tmp/schema/mysqld.sock"
+TABLE = "alembic_version"
+# What devstack and the installation guides create databases with; names that clouds use too.
+CHARSET, COLLATION = "utf8mb3", "utf8mb3_general_ci"
+# Where each database's migrations lie: (module, directory below it).
+MIGRATIONS = {
+    "keystone": ("keystone.common.sql", "migrations"),
+    "glance": ("glance.db.sqlalchemy", "alembic_migrations"),
+    "placement": ("placement.db.sqlalchemy", "alembic"),
+    "nova_api": ("nova.db.api", "migrations"),
+    "nova_cell0": ("nova.db.main", "migrations"),
+    "nova": ("nova.db.main", "migrations"),
+    "neutron": ("neutron.db.migration", "alembic_migrations"),
+    "cinder": ("cinder.db", "migrations"),
+    "heat": ("heat.db", "migrations"),
+}
+# Cells as templates: nova fills in the parts of its own [database]/connection and transport_url.
+CELL_DATABASE = "{scheme}://{username}:{password}@{hostname}:{port}/%s?{query}"
+CELL_BUS = "{scheme}://{username}:{password}@{hostname}:{port}/{path}?{query}"
+CELL1 = str(uuid.uuid5(uuid.NAMESPACE_DNS, "cell1.oaas.dev"))
+# When every row was made, so that dumps repeat.
+WHEN = "2026-01-01 00:00:00"
+
+
+def run(*command, **options):
+    """Run a program; its output goes into the error if it fails."""
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, **options)
+    if done.returncode:
+        raise SystemExit(f"{' '.join(command)} ended with {done.returncode}:\n{done.stdout[-4000:]}")
+    return done.stdout
+
+
+def infra(*command):
+    return ("chroot", "/mnt/infra", *command)
+
+
+def sql(statement, database=""):
+    """The rows of a statement, tab-separated."""
+    return run(*infra("mariadb", "--no-defaults", f"--socket={SOCKET}", "--batch", "--skip-column-names", "--execute", statement, *([database] if database else [])))
+
+
+def start_server():
+    # The server refuses to run as root unless told to; nothing outside this sandbox reaches it.
+    run(*infra("mariadb-install-db", "--no-defaults", "--datadir=/tmp/schema/data", "--user=root", "--skip-test-db", "--auth-root-authentication-method=normal"))
+    server = subprocess.Popen(
+        infra(
+            "mariadbd", "--no-defaults", "--user=root", "--datadir=/tmp/schema/data", f"--socket={SOCKET}", "--skip-networking",
+            "--innodb-flush-log-at-trx-commit=0", "--innodb-doublewrite=0", "--innodb-log-file-size=64M",
+            f"--character-set-server={CHARSET}", f"--collation-server={COLLATION}", "--pid-file=/tmp/schema/pid",
+        ),
+        stdout=subprocess.DEVNULL,
+        stderr=open(WORK / "mariadbd.log", "w"),
+    )
+    for _ in range(300):
+        if server.poll() is not None:
+            raise SystemExit("mariadbd did not start:\n" + (WORK / "mariadbd.log").read_text()[-4000:])
+        if os.path.exists(SOCKET):
+            return server
+        time.sleep(0.1)
+    raise SystemExit("mariadbd did not open its socket within 30 s")
+
+
+def config(name, sections):
+    """An oslo.config file."""
+    path = WORK / name
+    text = "".join(f"[{section}]\n" + "".join(f"{k} = {v}\n" for k, v in options.items()) for section, options in sections.items())
+    path.write_text(text)
+    return str(path)
+
+
+def url(database):
+    return f"mysql+pymysql://root@localhost/{database}?unix_socket={SOCKET}"
+
+
+def plain(name, database, *command):
+    """A service whose migrations are one command."""
+    file = config(f"{database}.conf", {"database": {"connection": url(database)}, "DEFAULT": {"use_stderr": "true"}})
+    run(f"/opt/openstack/bin/{name}", "--config-file", file, *command, cwd=WORK)
+
+
+def nova():
+    """The API database with its cells, then the two cells' databases."""
+    main = config("nova.conf", {"api_database": {"connection": url("nova_api")}, "database": {"connection": url("nova")}, "DEFAULT": {"transport_url": "rabbit://"}})
+    cell0 = config("nova_cell0.conf", {"api_database": {"connection": url("nova_api")}, "database": {"connection": url("nova_cell0")}})
+    manage = "/opt/openstack/bin/nova-manage"
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        jobs = [
+            pool.submit(run, manage, "--config-file", main, "api_db", "sync", cwd=WORK),
+            pool.submit(run, manage, "--config-file", main, "db", "sync", "--local_cell", cwd=WORK),
+            pool.submit(run, manage, "--config-file", cell0, "db", "sync", "--local_cell", cwd=WORK),
+        ]
+        for job in jobs:
+            job.result()
+    run(manage, "--config-file", main, "cell_v2", "map_cell0", "--database_connection", CELL_DATABASE % "nova_cell0", cwd=WORK)
+    run(manage, "--config-file", main, "cell_v2", "create_cell", "--name", "cell1", "--database_connection", CELL_DATABASE % "nova", "--transport-url", CELL_BUS, cwd=WORK)
+    sql(f"update cell_mappings set uuid = '{CELL1}' where name = 'cell1'", "nova_api")
+    check_cells(manage)
+
+
+def check_cells(manage):
+    """A nova with any configuration must find its own database and bus in the stored cells."""
+    probe = config(
+        "probe.conf",
+        {
+            "api_database": {"connection": url("nova_api")},
+            "database": {"connection": "mysql+pymysql://nova_g1:pw@db.example:3306/nova?charset=utf8&ssl_ca=/ca"},
+            "DEFAULT": {"transport_url": "rabbit://nova_g1:pw2@mq.example:5671/nova?ssl=1"},
+        },
+    )
+    told = run(manage, "--config-file", probe, "cell_v2", "list_cells", "--verbose", cwd=WORK)
+    for wanted in (
+        "mysql+pymysql://nova_g1:pw@db.example:3306/nova_cell0?charset=utf8&ssl_ca=/ca",
+        "mysql+pymysql://nova_g1:pw@db.example:3306/nova?charset=utf8&ssl_ca=/ca",
+        "rabbit://nova_g1:pw2@mq.example:5671/nova?ssl=1",
+    ):
+        if wanted not in re.sub(r"\s", "", told):
+            raise SystemExit(f"the stored cells do not resolve to {wanted}:\n{told}")
+
+
+def heads(database):
+    """The revisions that the code wants, by its own migration scripts."""
+    module, below = MIGRATIONS[database]
+    root = pathlib.Path(importlib.util.find_spec(module).submodule_search_locations[0]) / below
+    places = sorted({str(file.parent) for file in root.glob("versions/**/*.py") if file.name != "__init__.py"})
+    return sorted(ScriptDirectory(str(root), version_locations=places).get_heads())
+
+
+def still(database):
+    """Give every row the same time."""
+    columns = sql(
+        "select table_name, column_name from information_schema.columns join information_schema.tables using (table_schema, table_name)"
+        f" where table_schema = '{database}' and table_type = 'BASE TABLE' and data_type in ('datetime', 'timestamp') order by 1, 2"
+    )
+    for line in columns.splitlines():
+        table, column = line.split("\t")
+        sql(f"update `{table}` set `{column}` = '{WHEN}' where `{column}` is not null", database)
+
+
+def dump(database, version):
+    """Write one database's dump; hand back its entry of the index."""
+    still(database)
+    recorded = sorted(sql(f"select version_num from {TABLE}", database).split())
+    if recorded != heads(database):
+        raise SystemExit(f"database {database} is at {recorded}, its code wants {heads(database)}")
+    text = subprocess.run(
+        infra(
+            "mariadb-dump", "--no-defaults", f"--socket={SOCKET}", "--skip-dump-date", "--skip-comments", "--single-transaction", "--skip-lock-tables",
+            "--no-tablespaces", "--order-by-primary", "--hex-blob", "--triggers", "--skip-add-locks", "--default-character-set=utf8mb4", database,
+        ),
+        check=True, stdout=subprocess.PIPE,
+    ).stdout
+    path = OUT / f"{database}.sql.zst"
+    subprocess.run(["zstd", "-q", "-f", "-19", "-o", path], input=text, check=True)
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    return {"heads": recorded, "table": TABLE, "sha256": digest, "mariadb": version, "charset": CHARSET, "collation": COLLATION, "bytes": len(text)}
+
+
+def main():
+    WORK.mkdir()
+    server = start_server()
+    try:
+        for database in MIGRATIONS:
+            sql(f"create database {database} character set {CHARSET} collate {COLLATION}")
+        version = sql("select version()").split("-")[0].strip()
+        # Two at a time: importing is the cost, and there are few cores. The longest first.
+        with concurrent.futures.ThreadPoolExecutor(max_workers=2) as pool:
+            jobs = [
+                pool.submit(nova),
+                pool.submit(plain, "neutron-db-manage", "neutron", "upgrade", "heads"),
+                pool.submit(plain, "cinder-manage", "cinder", "db", "sync"),
+                pool.submit(plain, "keystone-manage", "keystone", "db_sync"),
+                pool.submit(plain, "heat-manage", "heat", "db_sync"),
+                pool.submit(plain, "glance-manage", "glance", "db_sync"),
+                pool.submit(placement),
+            ]
+            for job in jobs:
+                job.result()
+        index = {database: dump(database, version) for database in sorted(MIGRATIONS)}
+    finally:
+        server.terminate()
+        server.wait()
+    (OUT / "index.json").write_text(json.dumps(index, indent=1) + "\n")
+
+
+def placement():
+    file = config("placement.conf", {"placement_database": {"connection": url("placement")}})
+    run("/opt/openstack/bin/placement-manage", "--config-file", file, "db", "sync", cwd=WORK)
+
+
+if __name__ == "__main__":
+    main()

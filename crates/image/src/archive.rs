@@ -211,11 +211,10 @@ pub fn unpack(path: &Path, wanted: &str, root: &Path) -> Result<(), Error> {
             directories.push(entry);
             continue;
         }
-        if !entry.header().entry_type().is_hard_link() {
-            let target = root.join(&name);
-            if target.symlink_metadata().is_ok_and(|m| !m.is_dir()) {
-                remove(&target).with_context(|_| into())?;
-            }
+        // Never write through a link or into another name of an old file.
+        let target = root.join(&name);
+        if target.symlink_metadata().is_ok_and(|m| !m.is_dir()) {
+            remove(&target).with_context(|_| into())?;
         }
         entry.unpack_in(root).with_context(|_| into())?;
     }

@@ -123,9 +123,8 @@ pub async fn debian(cache: &Cache, directory: &Path, task: &Task) -> Result<Refr
     new.epoch = old.epoch;
     if new != old || new.epoch == 0 {
         if !changes.is_empty() || new.epoch == 0 {
-            // Whole days, and never before the newest package: mirrors serve nothing from the future.
-            let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
-            new.epoch = now - now % 86_400 + 86_400;
+            // Later than every package, earlier than every build from this lock.
+            new.epoch = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
         }
         let text = new.render(ABOUT);
         cache.write(&path, text.as_bytes()).context(error::StoreSnafu)?;

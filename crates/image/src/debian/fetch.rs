@@ -158,7 +158,7 @@ fn explain(source: process::Error, batch: &[&&Package], mirrors: &Mirrors) -> Er
         };
     }
     if let Some(p) = about(&["Hash Sum mismatch", "File has unexpected size"]) {
-        let got = said.split_once("received:").and_then(|(_, rest)| rest.split_once("SHA256:")).map_or("another", |(_, sha)| sha.get(..64).unwrap_or(sha));
+        let got = said.split_once("received file:").and_then(|(_, rest)| rest.split_once("SHA256:")).map_or("another", |(_, sha)| sha.get(..64).unwrap_or(sha));
         return Error::Hash { file: p.path.clone(), wanted: p.sha256.clone(), got: got.into() };
     }
     Error::Apt { count: batch.len(), source }

@@ -225,7 +225,7 @@ mod tests {
         let stanza = "Package: novnc\nVersion: 1:1.6.0-2\nDepends: x\nFilename: pool/main/n/novnc/novnc_1.6.0-2_all.deb\nSize: 280152\nSHA256: ab";
         let package = describe(stanza).unwrap();
         assert_eq!((package.name.as_str(), package.version.as_str(), package.size), ("novnc", "1:1.6.0-2", 280_152));
-        let error = describe("Package: novnc\nVersion: 1").unwrap_err();
+        let error = describe("Package: novnc\nVersion: 1\nFilename: pool/x").unwrap_err();
         assert!(error.to_string().contains("novnc") && error.to_string().contains("SHA256"), "{error}");
     }
 }
