@@ -190,7 +190,7 @@ pub(super) fn server(server: &Server, content: &Content, builder: &mut Builder) 
             .query("network_id", &network_key(network));
         builder.push(Item {
             look: Look::List { call: look, field: "ports", inner: None },
-            absent: Absent::Wait(format!("Nova has not made the port on {} yet", network.name)),
+            absent: Absent::Wait(format!("server {} has no port on {} yet", server.name, network.name)),
             facts: vec![("address", "/fixed_ips/0/ip_address"), ("host", "/binding:host_id")],
             ..bare(port.clone())
         });

@@ -66,6 +66,10 @@ fn simple(
     }
 }
 
+fn delete(rest: &Rest, key: &Key) -> CallTemplate {
+    call(Method::Delete, [format!("{}/", rest.path).into(), Piece::from(key)])
+}
+
 fn with_mark(identify: &Fields) -> Vec<Fields> {
     let mut marked = identify.clone();
     marked.insert("description".to_owned(), Template::Mentions(MARKER.to_owned()));
@@ -101,7 +105,8 @@ pub(super) fn network(network: &Network, builder: &mut Builder) {
     initial.insert("description".to_owned(), MARKER.into());
     let look = call(Method::Get, [rest.path.into()]).query("name", network.name.as_str());
     let item = simple(key, &rest, look, with_mark(&identify), initial, declared);
-    builder.push(Item { fixed: Fixed { fields: fixed, replace: None }, ..item });
+    let sole = Some(delete(&rest, &item.key));
+    builder.push(Item { fixed: Fixed { fields: fixed, replace: None }, sole, ..item });
     for subnet in &network.subnets {
         builder.push(self::subnet(network, subnet, &project));
     }
@@ -173,6 +178,7 @@ pub(super) fn router(router: &Router, content: &Content, builder: &mut Builder) 
     let subnets =
         gateway.into_iter().flat_map(|network| network.subnets.iter().map(move |subnet| (network, subnet)));
     item.needs.extend(subnets.map(|(network, subnet)| subnet_key(network, &subnet.name)));
+    item.sole = Some(delete(&rest, &key));
     item.facts.push(("address", "/external_gateway_info/external_fixed_ips/0/ip_address"));
     builder.push(item);
     for interface in &router.interfaces {
@@ -211,6 +217,8 @@ pub(super) fn security_group(group: &SecurityGroup, builder: &mut Builder) {
     let mut item = simple(key.clone(), &rest, look, vec![identify], initial, Fields::new());
     if group.name == "default" {
         item.absent = Absent::Wait("Neutron has not made the default group of the project yet".to_owned());
+    } else {
+        item.sole = Some(delete(&rest, &key));
     }
     builder.push(item);
     for rule in &group.rules {

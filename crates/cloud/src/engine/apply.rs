@@ -142,6 +142,7 @@ impl<A: Api> Pass<'_, A> {
             }
             let creates = decision.verdict == Verdict::Create;
             match self.perform(item, decision).await {
+                Ok(outcome) if creates => return self.alone(item, outcome).await,
                 Ok(outcome) => return Ok(outcome),
                 // Somebody else may have made it at the same moment (Neutron says 400 to some of these), or the
                 // answer was lost: look again, and adopt what is there.
@@ -189,6 +190,21 @@ impl<A: Api> Pass<'_, A> {
             }
         }
         Ok(None)
+    }
+
+    /// Somebody else may have made the same at the same moment, and the service took both: all pick the same one,
+    /// and who made the other takes it back before anything uses it.
+    async fn alone(&self, item: &Item, outcome: Outcome) -> Result<Outcome, Error> {
+        let (Some(delete), Some(made)) = (&item.sole, self.ids().remove(&item.key)) else {
+            return Ok(outcome);
+        };
+        let candidates = self.look(item, true).await?;
+        let seen = decide(item, &candidates, &self.ids(), &self.options.recorded, None);
+        let Some(picked) = seen.id.filter(|id| *id != made) else { return Ok(outcome) };
+        let call = delete.resolve(&self.ids()).map_err(|unknown| unresolved(item, &unknown))?;
+        self.api.send(&item.actor, &call).await?;
+        self.know(item, &picked);
+        Ok(Outcome { state: State::Unchanged, facts: seen.facts, ..outcome })
     }
 
     async fn perform(&self, item: &Item, decision: Decision) -> Result<Outcome, Error> {

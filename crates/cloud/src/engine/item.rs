@@ -373,6 +373,9 @@ pub struct Item {
     pub absent: Absent,
     /// An answer 409 to its creation means that it is there, though the list shows it in other words.
     pub conflict_is_presence: bool,
+    /// For kinds whose names are not unique: removes the copy that this pass made when somebody else made one at the
+    /// same moment and theirs is the one that everybody picks.
+    pub sole: Option<CallTemplate>,
     /// Judgement beyond fields.
     pub judge: Judge,
     /// What to report of it: name and JSON pointer.
@@ -411,6 +414,7 @@ impl Item {
             declared: Vec::new(),
             absent: Absent::Missing(missing),
             conflict_is_presence: false,
+            sole: None,
             judge: Judge::Fields,
             facts: Vec::new(),
         }

@@ -1,8 +1,9 @@
 //! Keystone's things as items.
 //!
 //! Source: Identity API v3 (api-ref of keystone): "Domains", "Projects", "Roles", "Users", "Service catalog and
-//! endpoints", "Regions". Services and endpoints have no unique key there, so two operators at once may register an
-//! endpoint twice: every copy is kept at the declared address, which makes copies harmless.
+//! endpoints", "Regions". Services and endpoints have no unique key there, so two operators at once may register one
+//! twice: of services the later copy is taken back, of endpoints every copy is kept at the declared address, which
+//! makes copies harmless.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -288,7 +289,10 @@ impl Builder {
         let mut initial = identify.clone();
         initial.extend(declared.clone());
         initial.insert("description".to_owned(), marked(description).into());
-        self.push(simple(service_key(name, kind), &rest, get(&rest), identify, initial, declared));
+        let key = service_key(name, kind);
+        let delete = CallTemplate::new(Identity, Method::Delete, ["/v3/services/".into(), Piece::from(&key)]);
+        let item = simple(key, &rest, get(&rest), identify, initial, declared);
+        self.push(Item { sole: Some(delete), ..item });
     }
 
     fn endpoint(&mut self, service: &str, kind: &str, interface: &str, region: &str, url: &str) {
@@ -326,6 +330,7 @@ pub(crate) fn bare(key: Key) -> Item {
         declared: Vec::new(),
         absent: Absent::Wait(String::new()),
         conflict_is_presence: false,
+        sole: None,
         judge: Judge::Fields,
         facts: Vec::new(),
     }

@@ -152,12 +152,12 @@ mod tests {
             kind: "image".to_owned(),
             endpoints: vec![
                 endpoint("public", "RegionOne", "https://p/image"),
-                endpoint("internal", "Two", "https://2"),
+                endpoint("internal", "Two", "https://two"),
             ],
         }];
         let choose = |interface, region| choose(&catalog, Service::Image, interface, region);
         assert_eq!(choose(Interface::Public, Some("RegionOne")).unwrap().as_str(), "https://p/image");
-        assert_eq!(choose(Interface::Internal, None).unwrap().as_str(), "https://2/");
+        assert_eq!(choose(Interface::Internal, None).unwrap().as_str(), "https://two/");
         let error = choose(Interface::Internal, Some("RegionOne")).unwrap_err().to_string();
         assert!(error.contains("public in RegionOne, internal in Two"), "{error}");
     }

@@ -40,7 +40,6 @@ pub enum Wrong {
 /// What a call looked like.
 #[derive(Debug, Clone)]
 pub struct Seen {
-    pub method: String,
     pub path: String,
     pub headers: HeaderMap,
 }
@@ -53,7 +52,6 @@ struct Inner {
     life: i64,
     faults: Vec<Fault>,
     seen: Vec<Seen>,
-    tls: bool,
 }
 
 /// A running server; it ends when this is dropped.
@@ -87,7 +85,7 @@ impl Server {
         listener.set_nonblocking(true).unwrap();
         let address = listener.local_addr().unwrap();
         cloud.base = format!("https://localhost:{}", address.port());
-        let inner = Arc::new(Mutex::new(Inner { cloud, life: 3600, tls: true, ..Inner::default() }));
+        let inner = Arc::new(Mutex::new(Inner { cloud, life: 3600, ..Inner::default() }));
         let router = Router::new().fallback(answer).with_state(Arc::clone(&inner));
         let config = axum_server::tls_rustls::RustlsConfig::from_pem(certificate, key).await.unwrap();
         let server = axum_server::from_tcp_rustls(listener, config).unwrap();
@@ -160,7 +158,7 @@ async fn answer(State(inner): State<Arc<Mutex<Inner>>>, request: Request) -> Res
     let path = parts.uri.path().to_owned();
     let wrong = {
         let mut inner = inner.lock().unwrap();
-        inner.seen.push(Seen { method: method.clone(), path: path.clone(), headers: parts.headers.clone() });
+        inner.seen.push(Seen { path: path.clone(), headers: parts.headers.clone() });
         let fault = inner
             .faults
             .iter_mut()

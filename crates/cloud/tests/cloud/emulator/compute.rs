@@ -120,6 +120,9 @@ impl Emulator {
         };
         let mut flavor = json!({"OS-FLV-EXT-DATA:ephemeral": 0, "swap": "", "extra_specs": {}});
         merge(&mut flavor, &fields);
+        if flavor["swap"] == 0 {
+            flavor["swap"] = json!("");
+        }
         if flavor["id"] == "auto" {
             flavor["id"] = json!(self.fresh("flavor"));
         }
@@ -177,6 +180,9 @@ impl Emulator {
         if !is("flavors", &fields["flavorRef"]) || !active {
             return fault(400, "badRequest", "Can not find requested flavor or image");
         }
+        if !fields["networks"].as_array().unwrap().iter().all(|network| is("networks", &network["uuid"])) {
+            return fault(400, "badRequest", "Network could not be found.");
+        }
         if let Some(name) = fields.get("key_name") {
             let own = |pair: &Value| pair["name"] == *name && pair["user_id"] == *ask.who.user;
             if !self.all("keypairs").iter().any(own) {
@@ -192,9 +198,6 @@ impl Emulator {
             server["fault"] = json!({"code": 500, "message": "No valid host was found."});
         } else {
             for network in fields["networks"].as_array().unwrap() {
-                if !is("networks", &network["uuid"]) {
-                    return fault(400, "badRequest", "Network could not be found.");
-                }
                 let port = json!({"id": self.fresh("port"), "network_id": network["uuid"], "device_id": id,
                     "device_owner": "compute:nova", "project_id": ask.who.project, "binding:host_id": "node1",
                     "fixed_ips": [{"subnet_id": "x", "ip_address": "172.16.0.9"}]});

@@ -139,6 +139,10 @@ impl Emulator {
                 Err(message) => fault(400, &message),
                 Ok(fields) => self.create_identity(collection, singular, fields.clone()),
             },
+            ("DELETE", [_, id]) => {
+                self.remove(collection, |object| object["id"] == *id);
+                (204, Value::Null)
+            }
             ("PATCH", [_, id]) => match unwrap(ask, singular, known) {
                 Err(message) => fault(400, &message),
                 Ok(fields) => {

@@ -104,6 +104,10 @@ impl Emulator {
                 Err(message) => fault(400, "HTTPBadRequest", &message),
                 Ok(fields) => self.create_network_thing(collection, singular, fields.clone()),
             },
+            ("DELETE", [_, id]) => {
+                self.remove(collection, |object| object["id"] == *id);
+                (204, Value::Null)
+            }
             ("PUT", [_, id]) => match unwrap(ask, singular, known) {
                 Err(message) => fault(400, "HTTPBadRequest", &message),
                 Ok(fields) => {
