@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{ArgAction, Args, ColorChoice, Parser, Subcommand, ValueEnum};
 
-use crate::commands::{completion, logs, openstack, status, version, why};
+use crate::commands::{completion, credentials, image, logs, openstack, plan, status, version, why};
 use crate::names::InstanceName;
 
 /// OpenStack as a Service on Kubernetes: from a bare machine to a virtual machine with one command.
@@ -64,12 +64,18 @@ pub enum Output {
 pub enum Command {
     /// Print how far a cloud is
     Status(status::Arguments),
+    /// Print what a resource would change, before it is applied
+    Plan(plan::Arguments),
     /// Print why a cloud, or one component of it, is not ready
     Why(why::Arguments),
+    /// Print what OpenStack's clients need to reach a cloud
+    Credentials(credentials::Arguments),
     /// Run the OpenStack client
     Openstack(openstack::Arguments),
     /// Print what a component wrote
     Logs(logs::Arguments),
+    /// Build, list and lock images
+    Image(image::Arguments),
     /// Print the version of OaaS
     Version(version::Arguments),
     /// Print a script that completes `oaas` in a shell

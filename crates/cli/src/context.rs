@@ -112,13 +112,17 @@ impl Context {
 
 /// Progress being shown. Dropped (also by an interrupt), it leaves the screen in order and the trace written.
 pub struct Progress {
-    /// Where tasks report.
-    pub sink: Arc<dyn Sink>,
+    sink: Arc<dyn Sink>,
     live: Option<Arc<Live>>,
     trace: Option<(PathBuf, Arc<Trace>)>,
 }
 
 impl Progress {
+    /// Where tasks report.
+    pub fn sink(&self) -> Arc<dyn Sink> {
+        Arc::clone(&self.sink)
+    }
+
     /// Leave the finished tree on the screen and write the trace.
     pub fn finish(mut self) -> Result<(), Failure> {
         self.close()

@@ -12,7 +12,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
 use crate::args::{Cli, Command, Global, Output};
-use crate::commands::{completion, logs, openstack, status, version, why};
+use crate::commands::{completion, credentials, image, logs, openstack, plan, status, version, why};
 use crate::context::{Context, colors_on_stderr, stream_choice};
 use crate::progress::Style;
 use crate::report::{ArgumentError, Failure, Interrupted, Report};
@@ -135,6 +135,9 @@ fn run(cli: Cli) -> Result<u8, Failure> {
 async fn dispatch(command: Command, context: &Context) -> Result<u8, Failure> {
     match command {
         Command::Status(arguments) => status::run(&arguments, context).await.map(|()| 0),
+        Command::Plan(arguments) => plan::run(&arguments, context).await.map(|()| 0),
+        Command::Credentials(arguments) => credentials::run(&arguments, context).await.map(|()| 0),
+        Command::Image(arguments) => image::run(arguments, context).await.map(|()| 0),
         Command::Why(arguments) => why::run(&arguments, context).await.map(|()| 0),
         Command::Openstack(arguments) => openstack::run(&arguments, context).await,
         Command::Logs(arguments) => logs::run(&arguments, context).await.map(|()| 0),

@@ -8,5 +8,6 @@ fn printed_text_and_exit_codes() {
         .env("COLUMNS", "100")
         .env("LC_ALL", "C.UTF-8")
         .env("OAAS_STATE_DIR", "/nonexistent/oaas")
+        .env("OAAS_CACHE_DIR", "/nonexistent/cache")
         .case("tests/cases/*.trycmd");
 }

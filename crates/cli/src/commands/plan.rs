@@ -1,0 +1,460 @@
+//! `oaas plan`: what a resource would change, option by option, before it is applied.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::io::Read;
+use std::path::PathBuf;
+
+use clap::Args;
+use k8s_openapi::api::core::v1::{Node as KubeNode, Secret};
+use kube::api::ListParams;
+use kube::{Api, Client, ResourceExt};
+use oaas_api::{OpenStack, OpenStackComponent, OpenStackSpec};
+use oaas_catalog::Catalog;
+use oaas_feedback::{Explain, Kind};
+use oaas_image::Cache;
+use oaas_plan::{
+    Blueprint, Change, ChangeKind, CloudId, CredentialKind, CredentialSpec, Credentials, Images, Inputs,
+    Node, Observed, PlanError, Problem, Sensitive, blueprint, credentials, diff, validate,
+};
+use serde::Serialize;
+use snafu::{ResultExt, Snafu};
+
+use crate::context::Context;
+use crate::kubernetes::{self, ApiSnafu};
+use crate::progress::Style;
+use crate::progress::style::Tone;
+use crate::report::Failure;
+
+/// What stands for a secret that is not generated yet.
+const GENERATED: &str = "(will be generated)";
+
+/// Arguments of `oaas plan`.
+#[derive(Debug, Args)]
+pub struct Arguments {
+    /// The resource; `-` reads it from stdin
+    #[arg(short, long, value_name = "FILE")]
+    pub file: PathBuf,
+}
+
+/// Why there is no plan.
+#[derive(Debug, Snafu)]
+pub enum Error {
+    /// The file cannot be read.
+    #[snafu(display("failed to read {}", path.display()))]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The resource asks for something that cannot be done.
+    #[snafu(display("the resource is refused: {}", Listed(problems)))]
+    Refused {
+        /// Everything that is wrong with it.
+        problems: Vec<Problem>,
+    },
+    /// The program lacks something that it should have.
+    #[snafu(display("failed to plan the cloud"))]
+    Plan {
+        /// What.
+        source: PlanError,
+    },
+    /// The catalog that is compiled in cannot be read.
+    #[snafu(display("failed to read the service catalog of this program"))]
+    Catalog {
+        /// Why.
+        source: oaas_catalog::LoadError,
+    },
+}
+
+impl Explain for Error {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::Read { .. } | Self::Refused { .. } => Kind::Input,
+            Self::Plan { .. } | Self::Catalog { .. } => Kind::Failed,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Read { .. } => Some("give the resource with `--file FILE`, or `-` for stdin".to_owned()),
+            Self::Refused { .. } => Some("docs/reference.md lists every field".to_owned()),
+            Self::Plan { .. } | Self::Catalog { .. } => None,
+        }
+    }
+}
+
+/// Problems as a list below the message.
+struct Listed<'a>(&'a [Problem]);
+
+impl fmt::Display for Listed<'_> {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let count = self.0.len();
+        write!(out, "{count} problem{}", if count == 1 { "" } else { "s" })?;
+        self.0.iter().try_for_each(|problem| write!(out, "\n  {problem}"))
+    }
+}
+
+/// What a resource would change.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Plan {
+    /// The cloud, `NAMESPACE/NAME`.
+    pub cloud: String,
+    /// It does not exist yet.
+    pub new: bool,
+    /// The changes.
+    pub changes: Vec<Line>,
+    /// Components whose pods restart.
+    pub restarts: BTreeSet<String>,
+}
+
+/// One change.
+#[derive(Debug, Serialize)]
+pub struct Line {
+    component: String,
+    what: String,
+    kind: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    before: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    after: Option<String>,
+    restarts: bool,
+}
+
+/// What is known of the cluster; empty when there is none yet.
+#[derive(Default)]
+struct Cluster {
+    live: Option<OpenStack>,
+    nodes: Vec<Node>,
+    secrets: Credentials,
+    observed: Observed,
+}
+
+/// Print the plan.
+pub async fn run(arguments: &Arguments, context: &Context) -> Result<(), Failure> {
+    let wanted = read(&arguments.file)?;
+    let catalog = Catalog::built_in().context(CatalogSnafu)?;
+    let id = id(&wanted);
+    let cluster = match kubernetes::connect(&context.global).await {
+        Ok(client) => look(&client, &id).await?,
+        // Without a cluster everything is new; one that was named has to be there.
+        Err(kubernetes::Error::NoInstance { .. }) => Cluster::default(),
+        Err(error) => return Err(error.into()),
+    };
+    let images = images(&catalog)?;
+    let plan = plan(&catalog, &images, &id, &wanted.spec, &cluster)?;
+    let style = Style::from_environment(context.colors());
+    context.answer(&plan, |plan| text(plan, style))
+}
+
+/// The resource in a file, or on stdin.
+pub fn read(path: &std::path::Path) -> Result<OpenStack, Failure> {
+    let mut text = String::new();
+    if path.as_os_str() == "-" {
+        std::io::stdin().read_to_string(&mut text).context(ReadSnafu { path })?;
+    } else {
+        text = std::fs::read_to_string(path).context(ReadSnafu { path })?;
+    }
+    Ok(oaas_api::parse_resource(&text)?)
+}
+
+/// Which cloud a resource is about. Without a namespace it is the one of the cloud's own name.
+pub fn id(cloud: &OpenStack) -> CloudId {
+    let name = cloud.name_any();
+    CloudId {
+        namespace: cloud.namespace().unwrap_or_else(|| name.clone()),
+        uid: cloud.uid().unwrap_or_default(),
+        name,
+    }
+}
+
+/// What the cluster says.
+async fn look(client: &Client, id: &CloudId) -> Result<Cluster, kubernetes::Error> {
+    let all = ListParams::default();
+    let clouds: Api<OpenStack> = Api::namespaced(client.clone(), &id.namespace);
+    let found = clouds.list(&all).await.context(ApiSnafu { doing: "list the OpenStack clouds" });
+    let found = match found {
+        Ok(found) => found.items,
+        // OaaS is not installed there yet.
+        Err(error) if error.is_not_found() => Vec::new(),
+        Err(error) => return Err(error),
+    };
+    let (live, others): (Vec<_>, Vec<_>) = found.into_iter().partition(|cloud| cloud.name_any() == id.name);
+    let nodes: Api<KubeNode> = Api::all(client.clone());
+    let nodes = nodes.list(&all).await.context(ApiSnafu { doing: "list the nodes" })?;
+    let secrets: Api<Secret> = Api::namespaced(client.clone(), &id.namespace);
+    let secrets = secrets.list(&all).await.context(ApiSnafu { doing: "list the Secrets" })?;
+    let scaled = if live.is_empty() {
+        BTreeMap::new()
+    } else {
+        let components: Api<OpenStackComponent> = Api::namespaced(client.clone(), &id.namespace);
+        let components = components.list(&all).await.context(ApiSnafu { doing: "list the components" })?;
+        let of_cloud = components.into_iter().filter(|component| component.spec.cloud == id.name);
+        of_cloud
+            .filter_map(|component| {
+                Some((component.spec.component, u32::try_from(component.spec.replicas?).ok()?))
+            })
+            .collect()
+    };
+    let text =
+        |value: k8s_openapi::ByteString| Sensitive::new(String::from_utf8_lossy(&value.0).into_owned());
+    Ok(Cluster {
+        live: live.into_iter().next(),
+        nodes: nodes.into_iter().map(node).collect(),
+        secrets: secrets
+            .into_iter()
+            .map(|secret| {
+                let name = secret.name_any();
+                let data = secret.data.unwrap_or_default();
+                (name, data.into_iter().map(|(key, value)| (key, text(value))).collect())
+            })
+            .collect(),
+        observed: Observed {
+            scaled,
+            namespace_clouds: others.iter().map(ResourceExt::name_any).collect(),
+            ..Observed::default()
+        },
+    })
+}
+
+fn node(node: KubeNode) -> Node {
+    let status = node.status.clone().unwrap_or_default();
+    let address = status
+        .addresses
+        .iter()
+        .flatten()
+        .find(|address| address.type_ == "InternalIP")
+        .and_then(|address| address.address.parse().ok());
+    let memory = status.allocatable.as_ref().and_then(|all| all.get("memory"));
+    let ready = status
+        .conditions
+        .iter()
+        .flatten()
+        .any(|condition| condition.type_ == "Ready" && condition.status == "True");
+    Node {
+        name: node.name_any(),
+        interfaces: node.annotations().get(Node::INTERFACES).cloned(),
+        labels: node.metadata.labels.unwrap_or_default(),
+        address,
+        allocatable_memory_mib: memory.and_then(|memory| mebibytes(&memory.0)).unwrap_or(0),
+        ready,
+    }
+}
+
+/// A Kubernetes quantity of memory in MiB.
+fn mebibytes(quantity: &str) -> Option<u64> {
+    let split = quantity.find(|c: char| !c.is_ascii_digit()).unwrap_or(quantity.len());
+    let (number, unit) = quantity.split_at(split);
+    let number: u64 = number.parse().ok()?;
+    match unit {
+        "" => Some(number >> 20),
+        "Ki" => Some(number >> 10),
+        "Mi" => Some(number),
+        "Gi" => Some(number << 10),
+        _ => None,
+    }
+}
+
+/// Image names and references: what was built here, and the bare name of what was not.
+fn images(catalog: &Catalog) -> Result<Images, Failure> {
+    let built = oaas_image::list(&Cache::of_user()?)?;
+    let of_services = catalog.services().values().flat_map(|service| {
+        let components = service.components.iter().map(|component| component.image.clone());
+        components.chain(service.jobs.iter().map(|job| job.image.clone()))
+    });
+    let of_releases = catalog.releases().values().map(|release| release.image.clone());
+    let mut images: Images =
+        of_services.chain(of_releases).map(|name| (name.clone(), format!("oaas.local/{name}"))).collect();
+    images.extend(built.images.into_iter().map(|(name, image)| (name, image.reference)));
+    Ok(images)
+}
+
+/// What lies between the cloud as it is and as it is wanted.
+fn plan(
+    catalog: &Catalog,
+    images: &Images,
+    id: &CloudId,
+    wanted: &OpenStackSpec,
+    cluster: &Cluster,
+) -> Result<Plan, Error> {
+    let user_secrets = BTreeMap::new();
+    let inputs = |spec, secrets| Inputs {
+        cloud: id,
+        spec,
+        catalog,
+        images,
+        credentials: secrets,
+        user_secrets: &user_secrets,
+        nodes: &cluster.nodes,
+        observed: &cluster.observed,
+    };
+    let problems = validate(&inputs(wanted, &cluster.secrets));
+    if !problems.is_empty() {
+        return RefusedSnafu { problems }.fail();
+    }
+    let secrets = with_generated(cluster.secrets.clone(), credentials(&inputs(wanted, &cluster.secrets)));
+    let after = blueprint(&inputs(wanted, &secrets)).context(PlanSnafu)?;
+    let before = match &cluster.live {
+        Some(live) => blueprint(&inputs(&live.spec, &secrets)).context(PlanSnafu)?,
+        None => Blueprint { components: BTreeMap::new(), ..after.clone() },
+    };
+    let hidden: BTreeSet<String> =
+        secrets.values().flat_map(BTreeMap::values).map(|value| value.expose().clone()).collect();
+    let changes = diff(&before, &after, &hidden);
+    Ok(Plan {
+        cloud: format!("{}/{}", id.namespace, id.name),
+        new: cluster.live.is_none(),
+        restarts: changes.iter().filter(|change| change.restarts).map(|c| c.component.clone()).collect(),
+        changes: changes.into_iter().map(line).collect(),
+    })
+}
+
+/// The secrets there are, and a word for those that will be generated.
+fn with_generated(mut secrets: Credentials, needed: Vec<CredentialSpec>) -> Credentials {
+    for spec in needed {
+        let known = secrets.entry(spec.name).or_default();
+        for key in keys(&spec.kind) {
+            known.entry((*key).to_owned()).or_insert_with(|| Sensitive::new(GENERATED.to_owned()));
+        }
+    }
+    secrets
+}
+
+/// The keys of a Secret that is generated.
+const fn keys(kind: &CredentialKind) -> &'static [&'static str] {
+    match kind {
+        CredentialKind::Password { username: Some(_) } => &["username", "password"],
+        CredentialKind::Password { username: None } => &["password"],
+        CredentialKind::FernetKeys => &["0", "1"],
+        CredentialKind::SshKey => &["ssh-privatekey", "ssh-publickey"],
+        CredentialKind::Authority => &["ca.crt", "ca.key"],
+        CredentialKind::Certificate { .. } => &["tls.crt", "tls.key", "ca.crt"],
+    }
+}
+
+fn line(change: Change) -> Line {
+    let kind = match change.kind {
+        ChangeKind::Added => "added",
+        ChangeKind::Removed => "removed",
+        ChangeKind::Changed => "changed",
+    };
+    Line {
+        component: change.component,
+        what: change.what,
+        kind,
+        before: change.before,
+        after: change.after,
+        restarts: change.restarts,
+    }
+}
+
+/// The plan as people read it.
+fn text(plan: &Plan, style: Style) -> String {
+    if plan.changes.is_empty() {
+        return format!("cloud {}: nothing would change\n", plan.cloud);
+    }
+    let mut out = format!(
+        "{} {}\n\n",
+        style.paint(Tone::Strong, &format!("cloud {}", plan.cloud)),
+        if plan.new { "is new" } else { "would change" },
+    );
+    let names: BTreeSet<&String> = plan.changes.iter().map(|change| &change.component).collect();
+    for name in &names {
+        let changes: Vec<&Line> = plan.changes.iter().filter(|change| change.component == **name).collect();
+        let whole = changes.iter().find(|change| change.what == "component");
+        let (mark, tone) = match whole.map(|change| change.kind) {
+            Some("added") => ("+", Tone::Good),
+            Some("removed") => ("-", Tone::Bad),
+            _ => ("~", Tone::Active),
+        };
+        let restarts = if plan.restarts.contains(*name) { "  (its pods restart)" } else { "" };
+        out += &format!("{} {name}{restarts}\n", style.paint(tone, mark));
+        for change in changes.iter().filter(|change| change.what != "component") {
+            out += &match (&change.before, &change.after) {
+                (Some(before), Some(after)) => format!("    {}: {before} -> {after}\n", change.what),
+                (None, Some(after)) => format!("    {}: {after} (new)\n", change.what),
+                (Some(before), None) => format!("    {}: {before} (removed)\n", change.what),
+                (None, None) => format!("    {} changes\n", change.what),
+            };
+        }
+    }
+    let count = |kind: &str| {
+        let whole = plan.changes.iter().filter(|change| change.what == "component" && change.kind == kind);
+        whole.count()
+    };
+    let (added, removed) = (count("added"), count("removed"));
+    out += &format!(
+        "\n{added} components come, {removed} go, {} change; {} restart. Nothing was applied.\n",
+        names.len() - added - removed,
+        plan.restarts.len(),
+    );
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Cluster, id, mebibytes, plan, text};
+    use crate::progress::Style;
+    use oaas_catalog::Catalog;
+    use oaas_plan::Images;
+
+    fn images(catalog: &Catalog) -> Images {
+        let names = catalog.services().values().flat_map(|service| {
+            service
+                .components
+                .iter()
+                .map(|c| c.image.clone())
+                .chain(service.jobs.iter().map(|j| j.image.clone()))
+        });
+        let releases = catalog.releases().values().map(|release| release.image.clone());
+        names.chain(releases).map(|name| (name.clone(), format!("oaas.local/{name}"))).collect()
+    }
+
+    fn planned(live: Option<&str>, wanted: &str) -> String {
+        let catalog = Catalog::built_in().unwrap();
+        let resource = |spec: &str| {
+            let yaml = format!(
+                "apiVersion: oaas.dev/v1alpha1\nkind: OpenStack\nmetadata: {{name: demo}}\nspec:\n  release: \"2026.1\"\n{spec}"
+            );
+            oaas_api::parse_resource(&yaml).unwrap()
+        };
+        let wanted = resource(wanted);
+        let cluster = Cluster { live: live.map(resource), ..Cluster::default() };
+        match plan(&catalog, &images(&catalog), &id(&wanted), &wanted.spec, &cluster) {
+            Ok(plan) => text(&plan, Style::PLAIN),
+            Err(error) => format!("error: {error}\n"),
+        }
+    }
+
+    #[test]
+    fn a_new_cloud_is_all_new() {
+        insta::assert_snapshot!(planned(None, ""));
+    }
+
+    #[test]
+    fn a_change_is_told_by_option_and_by_what_restarts() {
+        let wanted = "  services:\n    keystone: {config: {token: {expiration: 7200}}, memory: 1Gi}\n    horizon: {enabled: false}\n";
+        insta::assert_snapshot!(planned(Some(""), wanted));
+    }
+
+    #[test]
+    fn the_same_resource_changes_nothing() {
+        assert_eq!(planned(Some(""), ""), "cloud demo/demo: nothing would change\n");
+    }
+
+    #[test]
+    fn every_mistake_is_told_with_the_nearest_right_name() {
+        let wanted = "  services:\n    keyston: {}\n    nova: {config: {DEFAULT: {debgu: true}}}\n    libvirt: {replicas: 2}\n";
+        insta::assert_snapshot!(planned(None, wanted));
+    }
+
+    #[test]
+    fn quantities_of_memory() {
+        assert_eq!(mebibytes("24619588Ki"), Some(24042));
+        assert_eq!(mebibytes("2Gi"), Some(2048));
+        assert_eq!(mebibytes("1073741824"), Some(1024));
+        assert_eq!(mebibytes("many"), None);
+    }
+}
