@@ -1,1 +1,91 @@
-//! OaaS: node.
+//! The embedded Kubernetes: upstream Kubernetes on one Linux machine, in one or several nodes.
+//!
+//! A node is a set of namespaces (network, mount, PID, UTS, IPC, cgroup) whose first process, a tiny init, keeps a
+//! supervisor running, which keeps containerd, the kubelet and the rest running; the first node runs the control
+//! plane as well.
+//!
+//! # Flow
+//! [`preflight()`] looks at the machine, [`up()`] builds the programs, makes keys, configuration, links and nodes, and
+//! waits until they are Ready; [`publish_ports`] leads ports of the host into the cluster; [`down()`] undoes all of it.
+//!
+//! # Guarantees
+//! - What is changed on the host is written down before ([`host_changes`]) and undone by [`down()`].
+//! - Every name on the host derives from the [`Instance`]: several clusters stand side by side.
+//! - No process of a node belongs to the caller's session; all of them end with the node's first process.
+//! - `up` may be killed at any point and run again.
+//!
+//! # Assumptions
+//! Root on Linux with overlayfs, nftables and control groups of either version; Go and a C compiler for the first
+//! build.
+//!
+//! # Caveats
+//! A program that uses this crate must hand its arguments over before it does anything else: `node-init …` to
+//! [`init::main`] and `node-supervise …` to [`supervise::main`].
+
+mod artefacts;
+mod backoff;
+mod bootstrap;
+mod cgroup;
+mod command;
+mod config;
+mod down;
+mod error;
+mod files;
+mod host;
+pub mod init;
+mod instance;
+mod ledger;
+mod lock;
+mod logs;
+mod mounts;
+mod network;
+mod observe;
+mod options;
+mod pki;
+mod ports;
+pub mod preflight;
+mod probe;
+mod process;
+mod services;
+mod status;
+pub mod supervise;
+mod sysctl;
+mod up;
+
+pub use artefacts::{ArtefactError, Artefacts, KUBERNETES, ensure as build_programs};
+pub use bootstrap::BootstrapError;
+pub use command::CommandError;
+pub use config::REGISTRY;
+pub use down::{Files, down, host_changes};
+pub use error::Error;
+pub use files::FileError;
+pub use host::HostError;
+pub use instance::{Instance, NameError, Network, Node, Subnets};
+pub use ledger::{Change, LedgerError};
+pub use options::{Images, Layout, NodeLayout, Options, PortMap, inside};
+pub use pki::PkiError;
+pub use ports::publish_ports;
+pub use preflight::{Finding, Report, preflight};
+pub use process::Process;
+pub use services::{Probe, Service};
+pub use status::{NodeStatus, Status, status};
+pub use supervise::{Record, State};
+pub use up::{Cluster, client, up};
+
+/// The message of an error with those of its sources.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        source = error.source();
+    }
+    text
+}
+
+/// Choose the one implementation of cryptography that this crate uses for TLS, unless the program chose before.
+pub(crate) fn install_crypto() {
+    // Fails only where a provider is installed already.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+}

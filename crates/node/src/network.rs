@@ -1,0 +1,267 @@
+//! The links, addresses and packet rules of an instance, as data.
+//!
+//! Each network is a bridge on the host with one veth pair into every node. The host is the gateway of the
+//! management and of the external network and masquerades both towards its other interfaces. Rules stand in one
+//! nftables table that is replaced as a whole.
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+use std::net::Ipv4Addr;
+
+use crate::instance::{Instance, Network, Node, Subnets};
+use crate::ledger::Change;
+use crate::options::PortMap;
+
+/// One command and what it changes on the host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Step {
+    /// What to write down before.
+    pub change: Option<Change>,
+    /// Program and arguments.
+    pub command: Vec<String>,
+}
+
+/// What stands already.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Standing {
+    /// Links of the host.
+    pub links: BTreeSet<String>,
+    /// Named network namespaces.
+    pub namespaces: BTreeSet<String>,
+}
+
+fn step(change: Option<Change>, command: &str) -> Step {
+    Step { change, command: command.split_whitespace().map(str::to_owned).collect() }
+}
+
+/// The commands that make the host's bridges, without those that stand.
+pub fn bridges(instance: &Instance, standing: &Standing) -> Vec<Step> {
+    let subnets = instance.subnets();
+    let mut steps = Vec::new();
+    for network in Network::ALL {
+        let name = instance.bridge(network);
+        if !standing.links.contains(&name) {
+            let change = Some(Change::Link { name: name.clone() });
+            // A bridge without an address of its own takes that of a port, and changes it when the port goes.
+            let mac = hardware_address(&name);
+            steps.push(step(change, &format!("ip link add {name} address {mac} type bridge")));
+        }
+        if let Some(address) = host_address(&subnets, network) {
+            steps.push(step(None, &format!("ip address replace {address} dev {name}")));
+        }
+        steps.push(step(None, &format!("ip link set {name} up")));
+    }
+    // Connections from the loopback address leave by the bridge once their destination is translated.
+    let management = instance.bridge(Network::Management);
+    steps.push(step(None, &format!("sysctl -qw net.ipv4.conf.{management}.route_localnet=1")));
+    steps
+}
+
+fn host_address(subnets: &Subnets, network: Network) -> Option<String> {
+    match network {
+        Network::Management => Some(format!("{}/{}", subnets.gateway(), subnets.management.prefix_len())),
+        Network::External => {
+            Some(format!("{}/{}", subnets.external_gateway(), subnets.external.prefix_len()))
+        }
+        Network::Tunnel => None,
+    }
+}
+
+/// A locally administered hardware address that is always the same for a name.
+fn hardware_address(name: &str) -> String {
+    use sha2::{Digest, Sha256};
+    let hash = Sha256::digest(name.as_bytes());
+    format!("0a:{:02x}:{:02x}:{:02x}:{:02x}:{:02x}", hash[0], hash[1], hash[2], hash[3], hash[4])
+}
+
+/// The commands that make a node's network anew. What is left of a killed node goes first, so that a node starts
+/// with as clean a network as a machine that was switched on.
+pub fn node(instance: &Instance, node: Node, nodes: u8, standing: &Standing) -> Vec<Step> {
+    let subnets = instance.subnets();
+    let namespace = instance.network_namespace(node);
+    let mut steps = Vec::new();
+    if standing.namespaces.contains(&namespace) {
+        steps.push(step(None, &format!("ip netns delete {namespace}")));
+    }
+    for network in Network::ALL {
+        let end = instance.host_end(node, network);
+        if standing.links.contains(&end) {
+            steps.push(step(None, &format!("ip link delete {end}")));
+        }
+    }
+    let change = Change::NetworkNamespace { name: namespace.clone() };
+    steps.push(step(Some(change), &format!("ip netns add {namespace}")));
+    for network in Network::ALL {
+        let end = instance.host_end(node, network);
+        let inner = network.interface();
+        let mac = hardware_address(&format!("{instance} {node} {inner}"));
+        steps.push(step(
+            Some(Change::Link { name: end.clone() }),
+            &format!("ip link add {end} type veth peer name {inner} address {mac} netns {namespace}"),
+        ));
+        if network != Network::Management {
+            // Frames of these two pass a switch in user space, which takes no checksum for "will be filled in
+            // later": TCP would be dropped while ping works.
+            steps.push(step(None, &format!("ethtool -K {end} tx off")));
+            steps.push(step(None, &format!("ip netns exec {namespace} ethtool -K {inner} tx off")));
+        }
+        let bridge = instance.bridge(network);
+        steps.push(step(None, &format!("ip link set {end} master {bridge} up")));
+        let address = match network {
+            Network::Management => {
+                Some(format!("{}/{}", subnets.node(node), subnets.management.prefix_len()))
+            }
+            Network::Tunnel => Some(format!("{}/{}", subnets.tunnel_end(node), subnets.tunnel.prefix_len())),
+            Network::External => None,
+        };
+        if let Some(address) = address {
+            steps.push(step(None, &format!("ip -n {namespace} address add {address} dev {inner}")));
+        }
+        steps.push(step(None, &format!("ip -n {namespace} link set {inner} up")));
+    }
+    steps.push(step(None, &format!("ip -n {namespace} link set lo up")));
+    steps.push(step(None, &format!("ip -n {namespace} route add default via {}", subnets.gateway())));
+    for other in Node::all(nodes).filter(|other| *other != node) {
+        let (pods, via) = (subnets.pods_of(other), subnets.node(other));
+        steps.push(step(None, &format!("ip -n {namespace} route add {pods} via {via}")));
+    }
+    steps
+}
+
+/// The rules of the host's table for an instance.
+pub fn host_table(instance: &Instance, ports: &[PortMap]) -> String {
+    let subnets = instance.subnets();
+    let (management, external) = (instance.bridge(Network::Management), instance.bridge(Network::External));
+    let first = subnets.node(Node::FIRST);
+    let own = [subnets.gateway(), subnets.external_gateway()];
+    let mut rules = String::new();
+    for port in ports {
+        let listen = *port.listen.ip();
+        let (from, to) = (port.listen.port(), port.node_port);
+        let target = format!("tcp dport {from} dnat to {first}:{to}");
+        if listen == Ipv4Addr::UNSPECIFIED {
+            let _ = writeln!(rules, "    fib daddr type local {target}");
+        } else {
+            let _ = writeln!(rules, "    ip daddr {listen} {target}");
+        }
+        // Guests, pods and the host reach the same port under the bridges' addresses.
+        for own in own.iter().filter(|own| **own != listen && listen != Ipv4Addr::UNSPECIFIED) {
+            let _ = writeln!(rules, "    ip daddr {own} {target}");
+        }
+    }
+    // A chain for packets that come in and one for those of the host itself, with the same translations. The guard
+    // keeps nodes from the host's loopback services, which route_localnet alone would open to them.
+    let table = instance.table();
+    format!(
+        "table ip {table} {{}}
+delete table ip {table}
+table ip {table} {{
+  chain guard {{
+    type filter hook prerouting priority raw; policy accept;
+    iifname \"{management}\" ip daddr 127.0.0.0/8 drop
+    iifname \"{management}\" ip saddr 127.0.0.0/8 drop
+  }}
+  chain published {{
+{rules}  }}
+  chain prerouting {{
+    type nat hook prerouting priority dstnat; policy accept;
+    jump published
+  }}
+  chain output {{
+    type nat hook output priority -100; policy accept;
+    jump published
+  }}
+  chain postrouting {{
+    type nat hook postrouting priority srcnat; policy accept;
+    oifname \"{management}\" ip saddr {{ 127.0.0.0/8, {management_net} }} ct status dnat masquerade
+    oifname != {{ \"{management}\", \"{external}\" }} ip saddr {{ {management_net}, {external_net} }} masquerade
+  }}
+}}
+",
+        management_net = subnets.management,
+        external_net = subnets.external,
+    )
+}
+
+/// The rules inside a node: what its pods send elsewhere leaves under the node's address.
+pub fn node_table(instance: &Instance) -> String {
+    let Subnets { management, pods, .. } = instance.subnets();
+    let gateway = instance.subnets().gateway();
+    format!(
+        "table ip oaas {{}}
+delete table ip oaas
+table ip oaas {{
+  chain postrouting {{
+    type nat hook postrouting priority srcnat; policy accept;
+    ip saddr {pods} ip daddr {gateway} masquerade
+    ip saddr {pods} ip daddr != {{ {pods}, {management}, 224.0.0.0/4 }} oifname \"eth0\" masquerade
+  }}
+}}
+"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::SocketAddrV4;
+
+    fn commands(steps: &[Step]) -> String {
+        steps.iter().map(|step| step.command.join(" ") + "\n").collect()
+    }
+
+    #[test]
+    fn bridges_of_a_bare_host() {
+        insta::assert_snapshot!(commands(&bridges(&Instance::default(), &Standing::default())));
+    }
+
+    #[test]
+    fn bridges_that_stand_are_not_made_again() {
+        let oaas = Instance::default();
+        let links = Network::ALL.iter().map(|network| oaas.bridge(*network)).collect();
+        let steps = bridges(&oaas, &Standing { links, ..Standing::default() });
+        assert!(steps.iter().all(|step| step.change.is_none()));
+        assert!(!commands(&steps).contains("link add"));
+    }
+
+    #[test]
+    fn a_node_of_three() {
+        let oaas = Instance::default();
+        let second = Node::all(3).nth(1).unwrap();
+        insta::assert_snapshot!(commands(&node(&oaas, second, 3, &Standing::default())));
+    }
+
+    #[test]
+    fn what_a_killed_node_left_goes_first() {
+        let oaas = Instance::default();
+        let standing = Standing {
+            links: BTreeSet::from(["oaas-1m".into()]),
+            namespaces: BTreeSet::from(["oaas-node1".into()]),
+        };
+        let text = commands(&node(&oaas, Node::FIRST, 1, &standing));
+        assert!(text.starts_with("ip netns delete oaas-node1\nip link delete oaas-1m\nip netns add"));
+    }
+
+    #[test]
+    fn every_link_and_namespace_is_written_down_before_it_is_made() {
+        let oaas = Instance::default();
+        let mut steps = bridges(&oaas, &Standing::default());
+        steps.extend(node(&oaas, Node::FIRST, 1, &Standing::default()));
+        for step in steps {
+            let makes = step.command.iter().any(|word| word == "add")
+                && ["link", "netns"].contains(&step.command[1].as_str());
+            assert_eq!(makes, step.change.is_some(), "{:?}", step.command);
+        }
+    }
+
+    #[test]
+    fn rules_of_the_host_and_of_a_node() {
+        let ports = [
+            PortMap::loopback(30080),
+            PortMap { listen: SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 8443), node_port: 30443 },
+            PortMap { listen: "192.0.2.7:30068".parse().unwrap(), node_port: 30068 },
+        ];
+        insta::assert_snapshot!(host_table(&Instance::default(), &ports));
+        insta::assert_snapshot!(node_table(&Instance::default()));
+    }
+}
