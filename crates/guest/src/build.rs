@@ -164,8 +164,8 @@ pub fn build(inputs: &GuestInputs, out: &Path, task: &Task) -> Result<Built, Bui
     let tools = Tools::new(directory.path(), packages.values()).context(ToolSnafu)?;
     let grub = package("grub-pc-bin")?;
     let core_image = core_image(&tools, directory.path(), package("grub-common")?, grub)?;
-    let busybox = package("busybox")?.file("usr/bin/busybox").context(DebSnafu)?;
-    let applets = tools.run("busybox", busybox, &["--list"]).context(ToolSnafu)?;
+    let busybox = package("busybox-static")?.file("usr/bin/busybox").context(DebSnafu)?;
+    let applets = tools.run_static("busybox", busybox, &["--list"]).context(ToolSnafu)?;
 
     task.status("packs the initramfs");
     let tree =
@@ -232,7 +232,7 @@ fn core_image(
         "biosdisk",
         "part_msdos",
         "fat",
-        "linux",
+        "linux16",
     ];
     tools.run("grub-mkimage", mkimage, &arguments).context(ToolSnafu)?;
     let file = directory.join("core.img");

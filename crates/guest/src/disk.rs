@@ -89,8 +89,8 @@ fn boot_record(code: &[u8]) -> [u8; SECTOR] {
 
 fn file_system(partition: &mut [u8], parts: &Parts) -> Result<(), DiskError> {
     let options = fatfs::FormatVolumeOptions::new()
-        .fat_type(fatfs::FatType::Fat16)
-        .bytes_per_cluster(4096)
+        .fat_type(fatfs::FatType::Fat12)
+        .bytes_per_cluster(32768)
         .volume_id(IDENTITY)
         .volume_label(*LABEL);
     fatfs::format_volume(Cursor::new(&mut *partition), options).context(FatSnafu { what: "the frame" })?;
@@ -152,7 +152,7 @@ mod tests {
         let partition = Cursor::new(&mut disk[2048 * 512..]);
         let volume = fatfs::FileSystem::new(partition, fatfs::FsOptions::new()).unwrap();
         assert_eq!(volume.volume_label_as_bytes(), b"OAAS-GUEST");
-        assert_eq!(volume.fat_type(), fatfs::FatType::Fat16);
+        assert_eq!(volume.fat_type(), fatfs::FatType::Fat12);
         let mut content = Vec::new();
         volume.root_dir().open_file("initrd").unwrap().read_to_end(&mut content).unwrap();
         assert_eq!(content, parts().initrd);

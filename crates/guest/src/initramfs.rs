@@ -53,9 +53,10 @@ pub(crate) fn tree(
     for applet in applets.lines().map(str::trim).filter(|applet| !applet.is_empty()) {
         cpio::insert(&mut tree, &format!("bin/{applet}"), Node::Link("busybox".to_owned()));
     }
-    for name in ["sbin", "usr/bin", "usr/sbin"] {
-        let up = "../".repeat(name.matches('/').count());
-        cpio::insert(&mut tree, name, Node::Link(format!("{up}bin")));
+    // No /sbin here: the kernel would run /sbin/modprobe a dozen times before its first process, a second lost under
+    // emulation. The boot script makes it.
+    for name in ["usr/bin", "usr/sbin"] {
+        cpio::insert(&mut tree, name, Node::Link("../bin".to_owned()));
     }
     for file in recipe::contents() {
         let package =

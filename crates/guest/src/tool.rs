@@ -73,21 +73,44 @@ impl<'a> Tools<'a> {
         Ok(Self { directory })
     }
 
-    /// Run a program, given as its bytes, and hand back its standard output.
+    /// Run a program that needs shared libraries and hand back its standard output.
     pub(crate) fn run(
         &self,
         program: &str,
         content: &[u8],
         arguments: &[&str],
     ) -> Result<Vec<u8>, ToolError> {
-        let file = self.directory.join(program);
-        write_executable(&file, content)?;
-        let end = Command::new(self.directory.join(LOADER))
+        let file = self.lay_out(program, content)?;
+        let mut command = Command::new(self.directory.join(LOADER));
+        command
             .arg("--library-path")
             .arg(self.directory)
             .args(["--argv0", program])
             .arg(&file)
-            .args(arguments)
+            .args(arguments);
+        self.finish(program, command)
+    }
+
+    /// Run a program that needs none and hand back its standard output.
+    pub(crate) fn run_static(
+        &self,
+        program: &str,
+        content: &[u8],
+        arguments: &[&str],
+    ) -> Result<Vec<u8>, ToolError> {
+        let mut command = Command::new(self.lay_out(program, content)?);
+        command.args(arguments);
+        self.finish(program, command)
+    }
+
+    fn lay_out(&self, program: &str, content: &[u8]) -> Result<PathBuf, ToolError> {
+        let file = self.directory.join(program);
+        write_executable(&file, content)?;
+        Ok(file)
+    }
+
+    fn finish(&self, program: &str, mut command: Command) -> Result<Vec<u8>, ToolError> {
+        let end = command
             .current_dir(self.directory)
             .env_clear()
             .env("LC_ALL", "C")
