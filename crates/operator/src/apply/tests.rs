@@ -1,0 +1,72 @@
+//! The judgement about one object.
+
+use kube::core::ApiResource;
+use serde_json::{Value, json};
+
+use super::*;
+
+fn object(mode: Mode, replicas: Replicas) -> Desired {
+    Desired {
+        key: Key { kind: "StatefulSet".into(), name: "db".into() },
+        resource: ApiResource::erase::<k8s_openapi::api::apps::v1::StatefulSet>(&()),
+        body: json!({
+            "metadata": { "name": "db", "labels": { "oaas.dev/owner-uid": "1" },
+                          "annotations": { "oaas.dev/applied-hash": "h1" } },
+            "spec": { "serviceName": "db" },
+        }),
+        hash: "h1".into(),
+        mode,
+        replicas,
+    }
+}
+
+fn live(replicas: Option<i64>) -> Value {
+    let mut live = object(Mode::Apply, Replicas::None).body;
+    live["spec"]["replicas"] = json!(replicas);
+    live["metadata"]["annotations"][ANNOTATION_REPLICAS] = json!("set");
+    live["spec"]["podManagementPolicy"] = json!("OrderedReady");
+    live
+}
+
+#[test]
+fn what_is_as_desired_is_left_alone() {
+    assert_eq!(step(&object(Mode::Apply, Replicas::None), Some(&live(None))), Step::Nothing);
+    assert_eq!(step(&object(Mode::Apply, Replicas::Initial(1)), Some(&live(Some(5)))), Step::Nothing);
+    assert_eq!(step(&object(Mode::Apply, Replicas::Pinned(5)), Some(&live(Some(5)))), Step::Nothing);
+}
+
+#[test]
+fn replicas_alone_are_a_step_of_their_own() {
+    assert_eq!(step(&object(Mode::Apply, Replicas::Pinned(3)), Some(&live(Some(5)))), Step::Scale { replicas: 3 });
+    let mut unset = live(Some(1));
+    unset["metadata"]["annotations"].as_object_mut().unwrap().remove(ANNOTATION_REPLICAS);
+    assert_eq!(step(&object(Mode::Apply, Replicas::Initial(3)), Some(&unset)), Step::Scale { replicas: 3 });
+}
+
+#[test]
+fn a_changed_field_or_hash_is_applied() {
+    let mut drifted = live(Some(1));
+    drifted["spec"]["serviceName"] = json!("other");
+    assert_eq!(step(&object(Mode::Apply, Replicas::Initial(1)), Some(&drifted)), Step::Apply { replicas: None });
+    let mut removed = live(Some(1));
+    removed["metadata"]["annotations"]["oaas.dev/applied-hash"] = json!("h0");
+    assert_eq!(
+        step(&object(Mode::Apply, Replicas::Pinned(3)), Some(&removed)),
+        Step::Apply { replicas: Some(3) }
+    );
+}
+
+#[test]
+fn what_is_missing_is_created() {
+    assert_eq!(step(&object(Mode::Apply, Replicas::Initial(3)), None), Step::Apply { replicas: Some(3) });
+    assert_eq!(step(&object(Mode::Create, Replicas::None), None), Step::Create);
+}
+
+#[test]
+fn what_is_created_once_is_never_patched_but_adopted() {
+    let mut kept = live(None);
+    kept["spec"]["serviceName"] = json!("other");
+    assert_eq!(step(&object(Mode::Create, Replicas::None), Some(&kept)), Step::Nothing);
+    kept["metadata"]["labels"]["oaas.dev/owner-uid"] = json!("0");
+    assert_eq!(step(&object(Mode::Create, Replicas::None), Some(&kept)), Step::Adopt);
+}
