@@ -15,6 +15,7 @@ pub mod cache;
 pub mod cloud;
 pub mod controller;
 pub mod fence;
+pub mod install;
 pub mod leader;
 pub mod ledger;
 pub mod metrics;
@@ -23,6 +24,7 @@ pub mod web;
 
 pub use brain::{ActionError, ActionRequest, Brain, Decision, Doomed, Note, Report, Wanted};
 pub use controller::{Options, RunError, run, run_with};
+pub use install::{InstallOptions, InstallReport, install};
 pub use observe::Observed;
 
 /// An error with its causes, joined by colons.

@@ -197,7 +197,7 @@ mod tests {
     fn replicas_are_taken_out_and_say_whom_they_belong_to() {
         let deployment = |annotations: &[(&str, &str)]| Deployment {
             metadata: named("web", annotations),
-            spec: Some(DeploymentSpec { replicas: Some(3), ..DeploymentSpec::default() }),
+            spec: DeploymentSpec { replicas: Some(3), ..DeploymentSpec::default() },
             ..Deployment::default()
         };
         let initial = desired_one(&deployment(&[]), Some("ns"), &[]);

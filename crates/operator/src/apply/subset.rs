@@ -67,6 +67,8 @@ fn differs(desired: &Value, live: &Value, path: &mut Vec<String>, quantity: bool
         (Value::String(wanted), Value::String(found)) if wanted != found && quantity => {
             quantity::parse(wanted).is_none_or(|value| Some(value) != quantity::parse(found))
         }
+        // `65535.0` and `65535` are one number in JSON, but not to the parser.
+        (Value::Number(wanted), Value::Number(found)) => wanted != found && wanted.as_f64() != found.as_f64(),
         (wanted, found) => wanted != found,
     }
 }
@@ -155,6 +157,12 @@ mod tests {
         assert_eq!(first_difference(&desired, &json!({})), None);
         assert_eq!(first_difference(&json!({ "a": "x" }), &json!({})).unwrap(), "a");
         assert_eq!(first_difference(&json!({ "emptyDir": {} }), &json!({ "emptyDir": { "medium": "Memory" } })), None);
+    }
+
+    #[test]
+    fn a_number_is_the_same_with_and_without_a_fraction() {
+        assert_eq!(first_difference(&json!({ "maximum": 65535.0 }), &json!({ "maximum": 65535 })), None);
+        assert!(first_difference(&json!({ "maximum": 65535.0 }), &json!({ "maximum": 65534 })).is_some());
     }
 
     #[test]
