@@ -2,7 +2,7 @@
 
 use oaas_api::{OpenStackComponent, OpenStackComponentSpec, Scaling};
 use oaas_catalog::{ReplicaRule, WorkloadKind};
-use oaas_plan::{Blueprint, ComponentPlan, ReplicaOwner};
+use oaas_plan::{Blueprint, ComponentPlan};
 
 use crate::labels::{ANNOTATION_REPLICAS, metadata};
 
@@ -13,8 +13,7 @@ pub(crate) fn component(blueprint: &Blueprint, plan: &ComponentPlan) -> OpenStac
         _ => Scaling::Replicas,
     };
     let mut metadata = metadata(blueprint, &plan.name, Some(&plan.name));
-    let owner = if plan.replica_owner == ReplicaOwner::Resource { "resource" } else { "scaler" };
-    metadata.annotations = Some([(ANNOTATION_REPLICAS.to_owned(), owner.to_owned())].into());
+    metadata.annotations = Some([(ANNOTATION_REPLICAS.to_owned(), "pinned".to_owned())].into());
     OpenStackComponent {
         metadata,
         spec: OpenStackComponentSpec {

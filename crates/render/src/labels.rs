@@ -8,8 +8,11 @@ use oaas_plan::{Blueprint, CloudId};
 
 /// Annotation on workloads and pods: the hash of all that the pods are made from.
 pub const ANNOTATION_HASH: &str = "oaas.dev/config-hash";
-/// Annotation on workloads: `resource` where the resource sets the replicas, `scaler` where whoever scales does.
-pub const ANNOTATION_REPLICAS: &str = "oaas.dev/replicas-owner";
+/// Annotation that has the operator put a count of replicas back when it differs; the count itself follows whoever
+/// scales, unless the resource sets it.
+pub const ANNOTATION_REPLICAS: &str = "oaas.dev/replicas";
+/// Annotation on workloads: the count that was applied last. A live count that differs was set by somebody directly.
+pub const ANNOTATION_REPLICAS_APPLIED: &str = "oaas.dev/replicas-applied";
 
 /// The labels of every object of a cloud.
 pub fn labels(cloud: &CloudId, component: Option<&str>) -> BTreeMap<String, String> {

@@ -3,7 +3,7 @@
 //! # Flow
 //! [`render`] turns every component of a [`Blueprint`](oaas_plan::Blueprint) whose gate is open into typed objects:
 //! configuration as Secrets ([`text`] writes the files), workloads, Services, budgets, policies. What a closed gate
-//! holds back is named in [`Rendered::keep`], so that pruning leaves it as it is.
+//! holds back is in [`Rendered::held`], so that pruning leaves it as it is.
 //!
 //! # Guarantees
 //! The same blueprint gives the same objects, byte for byte. Nothing secret is put anywhere but into Secrets.
@@ -18,9 +18,11 @@ mod labels;
 mod pod;
 mod policy;
 mod render;
+mod secret;
 mod service;
 mod workload;
 
-pub use labels::{ANNOTATION_HASH, ANNOTATION_REPLICAS, config_secret, labels, selector};
+pub use labels::{ANNOTATION_HASH, ANNOTATION_REPLICAS, ANNOTATION_REPLICAS_APPLIED, config_secret, labels, selector};
 pub use objects::Objects;
-pub use render::{Kept, Rendered, render};
+pub use render::{Rendered, render};
+pub use secret::credential;

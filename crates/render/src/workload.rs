@@ -16,9 +16,9 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use oaas_api::names;
 use oaas_catalog::{ReplicaRule, VolumeSource, WorkloadKind};
-use oaas_plan::{Blueprint, ComponentPlan, Document, ReplicaOwner};
+use oaas_plan::{Blueprint, ComponentPlan, Document};
 
-use crate::labels::{ANNOTATION_HASH, ANNOTATION_REPLICAS, config_secret, label_selector, metadata, selector};
+use crate::labels::{ANNOTATION_HASH, ANNOTATION_REPLICAS, ANNOTATION_REPLICAS_APPLIED, config_secret, label_selector, metadata, selector};
 use crate::objects::Objects;
 use crate::pod::{claim_name, file_key, template};
 
@@ -62,13 +62,10 @@ pub(crate) fn config(blueprint: &Blueprint, name: &str, component: &str, documen
 }
 
 fn workload_metadata(blueprint: &Blueprint, plan: &ComponentPlan) -> ObjectMeta {
-    let owner = match plan.replica_owner {
-        ReplicaOwner::Resource => "resource",
-        ReplicaOwner::Scaler => "scaler",
-    };
     let mut annotations = BTreeMap::from([(ANNOTATION_HASH.to_owned(), plan.hash.clone())]);
     if plan.kind != WorkloadKind::DaemonSet {
-        annotations.insert(ANNOTATION_REPLICAS.to_owned(), owner.to_owned());
+        annotations.insert(ANNOTATION_REPLICAS.to_owned(), "pinned".to_owned());
+        annotations.insert(ANNOTATION_REPLICAS_APPLIED.to_owned(), plan.replicas.to_string());
     }
     ObjectMeta { annotations: Some(annotations), ..metadata(blueprint, &plan.name, Some(&plan.name)) }
 }

@@ -37,7 +37,7 @@ fn configuration_files_are_as_reviewed() {
 #[test]
 fn workloads_are_as_reviewed() {
     let (_, rendered) = all(&mut Cloud::small());
-    let objects = &rendered.objects;
+    let objects = &rendered.apply;
     for name in ["keystone", "nova-api"] {
         let found = objects.deployments.iter().find(|object| object.metadata.name.as_deref() == Some(name));
         insta::assert_yaml_snapshot!(format!("deployment-{name}"), found.expect("rendered"));
@@ -72,7 +72,7 @@ fn the_agent_understands_every_configuration() {
 #[test]
 fn secrets_stand_in_secrets_only() {
     let (_, rendered) = all(&mut Cloud::small());
-    let mut objects = rendered.objects.clone();
+    let mut objects = rendered.apply.clone();
     assert!(!objects.secrets.is_empty());
     objects.secrets.clear();
     let text = format!("{objects:?}");
@@ -100,13 +100,13 @@ fn a_made_up_service_needs_a_fixture_only() {
     let (blueprint, rendered) = all(&mut cloud);
     assert!(blueprint.jobs.contains_key("load-schema-oracle"));
     assert!(blueprint.registrations.iter().any(|registration| registration.service == "oracle"));
-    let deployment = rendered.objects.deployments.iter().find(|d| d.metadata.name.as_deref() == Some("oracle"));
+    let deployment = rendered.apply.deployments.iter().find(|d| d.metadata.name.as_deref() == Some("oracle"));
     assert!(deployment.is_some());
     let config = text::write(&blueprint.components["oracle"].documents[0]);
     assert!(config.contains("mysql+pymysql://oracle_g1:"), "{config}");
     let edge = text::write(&blueprint.components["edge"].documents[0]);
     assert!(edge.contains("path_beg /oracle/"), "{edge}");
-    let names: BTreeSet<_> = rendered.objects.services.iter().filter_map(|s| s.metadata.name.as_deref()).collect();
+    let names: BTreeSet<_> = rendered.apply.services.iter().filter_map(|s| s.metadata.name.as_deref()).collect();
     assert!(names.contains("oracle"));
 }
 

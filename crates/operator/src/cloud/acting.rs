@@ -1,9 +1,8 @@
 //! Ensures what lies inside a running cloud: registrations in the identity service and declared content.
 //!
-//! # Flow
-//! A reconciliation says what it wants ([`Acting::want`]) and reads what was found the last time ([`Acting::seen`]);
-//! it never waits. A task of the cloud's own makes the passes, one at a time, and calls for a reconciliation after each
-//! that found something new. What is in place is looked at again every [`AGAIN`], so that what somebody removes comes back.
+//! Each pass is one action of the engine ([`crate::actions`]): asked for at every reconciliation, done once, done again
+//! after [`AGAIN`] so that what somebody removes comes back. What the last passes found is kept per cloud ([`Inside`]),
+//! since a pass that is under way must not make what was ready look unready.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -17,27 +16,41 @@ use oaas_cloud::session::{Config, Identity, Interface, Limits, Scope, Session, S
 use oaas_cloud::{Secret, content};
 use oaas_feedback::Task;
 use oaas_plan::ApiPlan;
-use tokio::sync::{mpsc::UnboundedSender, watch};
-use tokio::task::JoinHandle;
 
 /// After how long what is in place is looked at again.
 pub const AGAIN: Duration = Duration::from_secs(60);
 /// After how long what is not in place is tried again.
-const SOON: Duration = Duration::from_millis(1500);
+pub const SOON: Duration = Duration::from_millis(1500);
+/// How long a pass may take: uploads of images included.
+pub const LIMIT: Duration = Duration::from_secs(1800);
 
-/// What is wanted inside a cloud.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Wanted {
-    /// How the identity service is reached.
+/// How the identity service of a cloud is reached.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Access {
+    /// Where, and as whom.
     pub identity: ApiPlan,
     /// The administrator's password.
     pub password: Secret,
     /// The cloud's authority, PEM.
     pub authority: String,
-    /// What services need of the identity service, with the hash of each service's part; nothing while its gate is shut.
-    pub registrations: Option<(Catalog, BTreeMap<String, String>)>,
-    /// The declared content; nothing while its gate is shut.
-    pub content: Option<(Content, Given)>,
+}
+
+/// What services need of the identity service, with the hash of each service's part.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Registrations {
+    /// What is registered.
+    pub catalog: Catalog,
+    /// Service → hash of what is wanted of it.
+    pub hashes: BTreeMap<String, String>,
+}
+
+/// The declared content and what it refers to.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Declared {
+    /// The content.
+    pub content: Content,
+    /// Passwords and keys.
+    pub given: Given,
 }
 
 /// What the last passes found.
@@ -45,133 +58,103 @@ pub struct Wanted {
 pub struct Seen {
     /// Services whose registration is in place: name → hash of what was wanted.
     pub registered: BTreeMap<String, String>,
-    /// What of the registrations or the content is not in place, and why.
-    pub open: Vec<String>,
+    /// What of the registrations is not in place, and why.
+    pub unregistered: Vec<String>,
+    /// What of the content is not in place, and why.
+    pub missing: Vec<String>,
     /// Is all declared content in place?
     pub content_settled: bool,
     /// Declared servers.
     pub servers: Vec<ServerSummary>,
 }
 
-/// The task that acts in one cloud.
-pub struct Acting {
-    wanted: watch::Sender<Option<Wanted>>,
-    seen: Arc<Mutex<Seen>>,
-    task: JoinHandle<()>,
+/// What is kept of one cloud between passes.
+#[derive(Debug, Default)]
+pub struct Inside {
+    seen: Mutex<Seen>,
+    sessions: Mutex<Option<(Access, Arc<Sessions>)>>,
 }
 
-impl Acting {
-    /// Start the task; each pass with news sends `concern`.
-    pub fn start<C: Clone + Send + Sync + 'static>(concern: C, concerns: UnboundedSender<C>) -> Self {
-        let (wanted, receiver) = watch::channel(None);
-        let seen = Arc::new(Mutex::new(Seen::default()));
-        let result = Arc::clone(&seen);
-        let task = tokio::spawn(async move {
-            run(receiver, &result, || {
-                // The receiver ends only with the operator.
-                let _ = concerns.send(concern.clone());
-            })
-            .await;
-        });
-        Self { wanted, seen, task }
-    }
-
-    /// Say what is wanted now.
-    pub fn want(&self, wanted: Wanted) {
-        self.wanted.send_if_modified(|held| {
-            let changed = held.as_ref() != Some(&wanted);
-            if changed {
-                *held = Some(wanted);
-            }
-            changed
-        });
-    }
-
+impl Inside {
     /// What the last passes found.
     pub fn seen(&self) -> Seen {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
-}
 
-impl Drop for Acting {
-    fn drop(&mut self) {
-        self.task.abort();
+    fn note(&self, change: impl FnOnce(&mut Seen)) {
+        change(&mut self.seen.lock().unwrap_or_else(PoisonError::into_inner));
     }
-}
 
-async fn run(mut wanted: watch::Receiver<Option<Wanted>>, result: &Mutex<Seen>, news: impl Fn()) {
-    let mut sessions: Option<(ApiPlan, Secret, Arc<Sessions>)> = None;
-    loop {
-        let now = wanted.borrow_and_update().clone();
-        let pause = match now {
-            None => None,
-            Some(now) => {
-                let before = result.lock().unwrap_or_else(PoisonError::into_inner).clone();
-                let seen = pass(&now, &mut sessions, &before).await;
-                let settled = seen.open.is_empty();
-                if seen != before {
-                    *result.lock().unwrap_or_else(PoisonError::into_inner) = seen;
-                    news();
-                }
-                Some(if settled { AGAIN } else { SOON })
-            }
+    /// Register services. What is not in place yet is the error.
+    pub async fn register(&self, access: &Access, wanted: &Registrations) -> Result<(), String> {
+        let result = async {
+            let sessions = self.sessions(access)?;
+            apply(&identity::items(&wanted.catalog), &sessions).await
         };
-        let changed = async {
-            match pause {
-                Some(pause) => tokio::time::timeout(pause, wanted.changed()).await.unwrap_or(Ok(())),
-                None => wanted.changed().await,
-            }
+        let (open, registered) = match result.await {
+            Ok(report) if report.settled() => (Vec::new(), wanted.hashes.clone()),
+            Ok(report) => (report.open().map(ToString::to_string).collect(), BTreeMap::new()),
+            Err(error) => (vec![error], BTreeMap::new()),
         };
-        if changed.await.is_err() {
-            return;
-        }
+        self.note(|seen| {
+            seen.unregistered.clone_from(&open);
+            // What was in place stays so until something else is wanted: an identity service that is away for a moment
+            // does not undo it.
+            if open.is_empty() {
+                seen.registered = registered;
+            }
+        });
+        if open.is_empty() { Ok(()) } else { Err(open.join("; ")) }
     }
-}
 
-async fn pass(wanted: &Wanted, kept: &mut Option<(ApiPlan, Secret, Arc<Sessions>)>, before: &Seen) -> Seen {
-    let mut seen = Seen { registered: before.registered.clone(), servers: before.servers.clone(), ..Seen::default() };
-    if wanted.registrations.is_none() && wanted.content.is_none() {
-        return seen;
-    }
-    let sessions = match sessions(wanted, kept) {
-        Ok(sessions) => sessions,
-        Err(error) => {
-            seen.open.push(error);
-            return seen;
-        }
-    };
-    if let Some((catalog, hashes)) = &wanted.registrations {
-        match apply(&identity::items(catalog), &sessions).await {
-            Ok(report) if report.settled() => seen.registered.clone_from(hashes),
+    /// Ensure the declared content. What is not in place yet is the error.
+    pub async fn furnish(&self, access: &Access, declared: &Declared) -> Result<(), String> {
+        let result = async {
+            let sessions = self.sessions(access)?;
+            sessions.set_passwords(declared.given.passwords.clone());
+            let items = content::items(&declared.content, &declared.given).map_err(|problems| {
+                problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+            })?;
+            apply(&items, &sessions).await
+        };
+        let (open, servers) = match result.await {
             Ok(report) => {
-                seen.open.extend(report.open().map(ToString::to_string));
-                return seen;
+                (report.open().map(ToString::to_string).collect(), Some(servers(&declared.content, &report)))
             }
-            Err(error) => {
-                seen.open.push(error);
-                return seen;
-            }
-        }
-    }
-    if let Some((declared, given)) = &wanted.content {
-        sessions.set_passwords(given.passwords.clone());
-        let items = match content::items(declared, given) {
-            Ok(items) => items,
-            Err(problems) => {
-                seen.open.extend(problems.iter().map(ToString::to_string));
-                return seen;
-            }
+            Err(error) => (vec![error], None),
         };
-        match apply(&items, &sessions).await {
-            Ok(report) => {
-                seen.content_settled = report.settled();
-                seen.open.extend(report.open().map(ToString::to_string));
-                seen.servers = servers(declared, &report);
+        self.note(|seen| {
+            seen.content_settled = open.is_empty();
+            seen.missing.clone_from(&open);
+            if let Some(servers) = servers {
+                seen.servers = servers;
             }
-            Err(error) => seen.open.push(error),
-        }
+        });
+        if open.is_empty() { Ok(()) } else { Err(open.join("; ")) }
     }
-    seen
+
+    fn sessions(&self, access: &Access) -> Result<Arc<Sessions>, String> {
+        let mut kept = self.sessions.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((same, sessions)) = kept.as_ref()
+            && same == access
+        {
+            return Ok(Arc::clone(sessions));
+        }
+        let user = Qualified::from(access.identity.user.as_str());
+        let session = Session::new(Config {
+            auth_url: access.identity.url.clone(),
+            identity: Identity { scope: Scope::Project(user.clone()), user, password: access.password.clone() },
+            region: Some(access.identity.region.clone()),
+            interface: Interface::Internal,
+            endpoints: BTreeMap::new(),
+            ca_pem: Some(access.authority.clone().into_bytes()),
+            limits: Limits::default(),
+        });
+        let session = session.map_err(|error| error.line())?;
+        let sessions = Arc::new(Sessions::new(session, BTreeMap::new()));
+        *kept = Some((access.clone(), Arc::clone(&sessions)));
+        Ok(sessions)
+    }
 }
 
 async fn apply(items: &[Item], sessions: &Sessions) -> Result<Report, String> {
@@ -181,36 +164,6 @@ async fn apply(items: &[Item], sessions: &Sessions) -> Result<Report, String> {
         tracing::info!(%item, "cloud");
     }
     Ok(report)
-}
-
-fn sessions(
-    wanted: &Wanted,
-    kept: &mut Option<(ApiPlan, Secret, Arc<Sessions>)>,
-) -> Result<Arc<Sessions>, String> {
-    if let Some((identity, password, sessions)) = kept
-        && *identity == wanted.identity
-        && *password == wanted.password
-    {
-        return Ok(Arc::clone(sessions));
-    }
-    let user = Qualified::from(wanted.identity.user.as_str());
-    let session = Session::new(Config {
-        auth_url: wanted.identity.url.clone(),
-        identity: Identity {
-            scope: Scope::Project(user.clone()),
-            user,
-            password: wanted.password.clone(),
-        },
-        region: Some(wanted.identity.region.clone()),
-        interface: Interface::Internal,
-        endpoints: BTreeMap::new(),
-        ca_pem: Some(wanted.authority.clone().into_bytes()),
-        limits: Limits::default(),
-    });
-    let session = session.map_err(|error| error.line())?;
-    let sessions = Arc::new(Sessions::new(session, BTreeMap::new()));
-    *kept = Some((wanted.identity.clone(), wanted.password.clone(), Arc::clone(&sessions)));
-    Ok(sessions)
 }
 
 /// Declared servers with their state and addresses, as the pass found them.
@@ -233,4 +186,3 @@ fn servers(declared: &Content, report: &Report) -> Vec<ServerSummary> {
         })
         .collect()
 }
-

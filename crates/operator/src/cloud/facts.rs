@@ -1,6 +1,7 @@
 //! What the cluster's objects say about a cloud, in the words of planning. Pure.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, StatefulSet};
 use k8s_openapi::api::batch::v1::Job;
@@ -8,7 +9,9 @@ use k8s_openapi::api::core::v1::{ContainerState, ContainerStatus, Node as Cluste
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use oaas_api::{OpenStackComponent, Reason, names};
 use oaas_plan::{ComponentState, JobState, Node};
-use oaas_render::{ANNOTATION_HASH, ANNOTATION_REPLICAS};
+use oaas_render::{ANNOTATION_HASH, ANNOTATION_REPLICAS_APPLIED};
+
+use crate::observe::Observed;
 
 /// The objects of one cloud that say how far it is.
 #[derive(Debug, Clone, Default)]
@@ -23,6 +26,22 @@ pub struct Workloads {
     pub jobs: Vec<Job>,
     /// Its pods.
     pub pods: Vec<Pod>,
+}
+
+impl Workloads {
+    /// Out of everything that is observed.
+    pub fn of(observed: &Observed) -> Self {
+        fn all<K: Clone>(objects: &[Arc<K>]) -> Vec<K> {
+            objects.iter().map(|object| K::clone(object)).collect()
+        }
+        Self {
+            deployments: all(&observed.deployments),
+            stateful_sets: all(&observed.stateful_sets),
+            daemon_sets: all(&observed.daemon_sets),
+            jobs: all(&observed.jobs),
+            pods: all(&observed.pods),
+        }
+    }
 }
 
 fn name(metadata: &ObjectMeta) -> String {
@@ -161,9 +180,8 @@ fn container_trouble(container: &ContainerStatus) -> Option<(Reason, String)> {
 }
 
 /// The cluster's nodes as planning sees them.
-pub fn nodes(nodes: &[ClusterNode]) -> Vec<Node> {
+pub fn nodes<'a>(nodes: impl Iterator<Item = &'a ClusterNode>) -> Vec<Node> {
     let mut found: Vec<Node> = nodes
-        .iter()
         .map(|node| {
             let status = node.status.clone().unwrap_or_default();
             let address = status.addresses.iter().flatten().find(|address| address.type_ == "InternalIP");
@@ -194,8 +212,8 @@ fn kibibytes(amount: &str) -> Option<u64> {
 }
 
 /// `NodePorts` of a cloud's own Services: `component/port name` → number.
-pub fn own_node_ports(services: &[Service]) -> BTreeMap<String, u16> {
-    let ports = services.iter().flat_map(|service| {
+pub fn own_node_ports<'a>(services: impl Iterator<Item = &'a Service>) -> BTreeMap<String, u16> {
+    let ports = services.flat_map(|service| {
         let component = name(&service.metadata);
         let ports = service.spec.clone().and_then(|spec| spec.ports).unwrap_or_default();
         ports.into_iter().filter_map(move |port| {
@@ -206,27 +224,22 @@ pub fn own_node_ports(services: &[Service]) -> BTreeMap<String, u16> {
     ports.collect()
 }
 
-/// `NodePorts` of everybody else's Services: number → `namespace/name`.
-pub fn taken_node_ports(services: &[Service], own_namespace: &str) -> BTreeMap<u16, String> {
-    let foreign = services.iter().filter(|service| service.metadata.namespace.as_deref() != Some(own_namespace));
-    let ports = foreign.flat_map(|service| {
-        let owner = format!("{}/{}", service.metadata.namespace.clone().unwrap_or_default(), name(&service.metadata));
-        let ports = service.spec.clone().and_then(|spec| spec.ports).unwrap_or_default();
-        ports.into_iter().filter_map(move |port| Some((u16::try_from(port.node_port?).ok()?, owner.clone())))
-    });
-    ports.collect()
-}
-
-/// Replica counts that somebody set by scaling: component → count.
-pub fn scaled(components: &[OpenStackComponent]) -> BTreeMap<String, u32> {
-    components
-        .iter()
-        .filter(|object| {
-            let owner = object.metadata.annotations.as_ref().and_then(|all| all.get(ANNOTATION_REPLICAS));
-            owner.is_some_and(|owner| owner == "scaler")
-        })
-        .filter_map(|object| Some((name(&object.metadata), u32::try_from(object.spec.replicas?).ok()?)))
-        .collect()
+/// Replica counts that somebody set by scaling: component → count. Scaling the `OpenStackComponent` is the usual way;
+/// scaling a deployment directly wins over it, since that is the newer of the two wherever they differ from what was
+/// applied last.
+pub fn scaled(components: &[Arc<OpenStackComponent>], deployments: &[Deployment]) -> BTreeMap<String, u32> {
+    let of = |component: &Arc<OpenStackComponent>| Some((name(&component.metadata), u32::try_from(component.spec.replicas?).ok()?));
+    let mut found: BTreeMap<String, u32> = components.iter().filter_map(of).collect();
+    for deployment in deployments {
+        let annotations = deployment.metadata.annotations.as_ref();
+        let applied = annotations.and_then(|all| all.get(ANNOTATION_REPLICAS_APPLIED)?.parse::<i32>().ok());
+        if let (Some(applied), Some(live)) = (applied, deployment.spec.replicas)
+            && applied != live
+        {
+            found.insert(name(&deployment.metadata), count(Some(live)));
+        }
+    }
+    found
 }
 
 #[cfg(test)]

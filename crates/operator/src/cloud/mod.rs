@@ -1,6 +1,11 @@
 //! One cloud: from what is observed to what is applied, acted and reported.
 
 pub mod acting;
+pub mod brain;
 pub mod content;
+pub mod decide;
 pub mod facts;
 pub mod generate;
+pub mod status;
+
+pub use brain::CloudBrain;

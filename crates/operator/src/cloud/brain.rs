@@ -1,0 +1,157 @@
+//! The judgement about clouds, as the engine asks for it.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use k8s_openapi::api::core::v1::Node;
+use kube::api::{Api, Patch, PatchParams};
+use kube::{Client, ResourceExt};
+use oaas_api::{OpenStack, names};
+use oaas_catalog::Catalog;
+use oaas_plan::Images;
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+
+use super::acting::{AGAIN, Access, Declared, Inside, LIMIT, Registrations, SOON};
+use super::decide::{DATABASE_LIVED, Make, Plan, decide};
+use super::generate::generate;
+use super::status::{component_statuses, status};
+use crate::apply::Applied;
+use crate::brain::{ActionError, ActionRequest, Brain, Decision, Report, Wanted};
+use crate::observe::Observed;
+
+/// One ensure.
+#[derive(Debug, Clone)]
+pub enum Action {
+    /// Services, users and endpoints stand in the identity service.
+    Register(Arc<(Access, Registrations)>),
+    /// The declared content is there.
+    Furnish(Arc<(Access, Declared)>),
+    /// Nodes carry our labels.
+    Label(BTreeMap<String, BTreeMap<String, String>>),
+}
+
+/// The judgement about clouds: catalog and images, and what is kept of each cloud's inside.
+pub struct CloudBrain {
+    catalog: Catalog,
+    images: Images,
+    client: Client,
+    inside: Mutex<HashMap<String, Arc<Inside>>>,
+}
+
+impl CloudBrain {
+    /// With what is known of services and releases, and the images there are.
+    pub fn new(catalog: Catalog, images: Images, client: Client) -> Self {
+        Self { catalog, images, client, inside: Mutex::default() }
+    }
+
+    fn inside(&self, cloud: &OpenStack) -> Arc<Inside> {
+        let mut all = self.inside.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(all.entry(cloud.uid().unwrap_or_default()).or_default())
+    }
+}
+
+impl Brain for CloudBrain {
+    type Action = Action;
+    type Plan = Plan;
+
+    fn decide(&self, observed: &Observed) -> Decision<Action, Plan> {
+        let seen = self.inside(&observed.cloud).seen();
+        let now = SystemTime::now();
+        let plan = decide(&self.catalog, &self.images, observed, &seen, &|spec, authority| generate(spec, authority, now));
+        let mut decision =
+            Decision { ledger: None, objects: None, delete: Vec::new(), actions: Vec::new(), plan };
+        let Plan::Make(make) = &mut decision.plan else { return decision };
+        if observed.cloud.spec.paused {
+            return decision;
+        }
+        if make.database_lives && !observed.ledger.entries.contains_key(DATABASE_LIVED) {
+            let mut entries = observed.ledger.entries.clone();
+            entries.insert(DATABASE_LIVED.into(), "true".into());
+            decision.ledger = Some(entries);
+        }
+        let rendered = std::mem::take(&mut make.rendered);
+        decision.objects = Some(Wanted { apply: rendered.apply, held: rendered.held });
+        decision.actions = actions(make);
+        decision
+    }
+
+    fn report(&self, observed: &Observed, plan: &Plan, applied: Option<&Applied>) -> Report {
+        let _ = applied;
+        let seen = self.inside(&observed.cloud).seen();
+        let mut report = Report {
+            status: status(plan, &seen, observed.cloud.status.as_ref(), observed.cloud.spec.paused),
+            ..Report::default()
+        };
+        if let Plan::Make(make) = plan {
+            report.components = component_statuses(make);
+        }
+        report
+    }
+
+    fn act(&self, cloud: Arc<OpenStack>, action: Action) -> BoxFuture<'static, Result<Value, ActionError>> {
+        let inside = self.inside(&cloud);
+        let client = self.client.clone();
+        async move {
+            let result = match action {
+                Action::Register(wanted) => inside.register(&wanted.0, &wanted.1).await,
+                Action::Furnish(wanted) => inside.furnish(&wanted.0, &wanted.1).await,
+                Action::Label(nodes) => label(client, nodes).await,
+            };
+            match result {
+                Ok(()) => Ok(Value::Null),
+                Err(message) => Err(ActionError { message, retry_after: Some(SOON) }),
+            }
+        }
+        .boxed()
+    }
+}
+
+/// The actions that a plan asks for; the key of each changes with what it ensures.
+fn actions(make: &Make) -> Vec<ActionRequest<Action>> {
+    let mut actions = Vec::new();
+    if !make.node_labels.is_empty() {
+        actions.push(ActionRequest {
+            key: format!("label-{}", short(&format!("{:?}", make.node_labels))),
+            refresh: Some(Duration::from_secs(5)),
+            limit: Duration::from_secs(30),
+            action: Action::Label(make.node_labels.clone()),
+        });
+    }
+    let Some(access) = &make.access else { return actions };
+    if let Some(registrations) = &make.registrations {
+        actions.push(ActionRequest {
+            key: format!("register-{}", short(&format!("{:?}", registrations.hashes))),
+            refresh: Some(AGAIN),
+            limit: LIMIT,
+            action: Action::Register(Arc::new((access.clone(), registrations.clone()))),
+        });
+    }
+    if let Some(declared) = &make.declared {
+        let text = serde_json::to_string(&declared.content).unwrap_or_default();
+        actions.push(ActionRequest {
+            key: format!("furnish-{}", short(&text)),
+            refresh: Some(AGAIN),
+            limit: LIMIT,
+            action: Action::Furnish(Arc::new((access.clone(), declared.clone()))),
+        });
+    }
+    actions
+}
+
+fn short(text: &str) -> String {
+    hex::encode(Sha256::digest(text))[..12].to_owned()
+}
+
+async fn label(client: Client, nodes: BTreeMap<String, BTreeMap<String, String>>) -> Result<(), String> {
+    let api: Api<Node> = Api::all(client);
+    for (node, labels) in nodes {
+        let patch = Patch::Merge(json!({"metadata": {"labels": labels}}));
+        let parameters = PatchParams { field_manager: Some(names::MANAGER.into()), ..PatchParams::default() };
+        api.patch(&node, &parameters, &patch).await.map_err(|error| format!("failed to label node {node}: {error}"))?;
+    }
+    Ok(())
+}

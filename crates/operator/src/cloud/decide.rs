@@ -1,0 +1,253 @@
+//! What is to be done for one cloud, from everything that is known of it. Pure but for [`generate`]'s randomness, which
+//! is passed in as a function.
+//!
+//! [`generate`]: super::generate::generate
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use oaas_api::names;
+use oaas_catalog::Catalog;
+use oaas_cloud::Secret;
+use oaas_plan::{
+    Blueprint, CloudId, CredentialKind, CredentialSpec, Credentials, Gate, Gates, Images, Inputs, Problem, Report, Sensitive,
+};
+use oaas_render::Rendered;
+
+use super::acting::{Access, Declared, Registrations, Seen};
+use super::content;
+use super::facts::{self, Workloads};
+use super::generate::{GenerateError, Values};
+use crate::observe::Observed;
+
+/// The entry of the ledger that says that the cloud's database has run.
+pub const DATABASE_LIVED: &str = "database-lived";
+
+/// What is to be done.
+#[derive(Debug)]
+pub enum Plan {
+    /// The resource cannot be done; nothing is changed.
+    Refused(Vec<Problem>),
+    /// Secrets are gone that volumes need; nothing is changed.
+    CredentialsLost(Vec<String>),
+    /// A secret could not be made; nothing is changed.
+    Failed(String),
+    /// This is applied, wanted, reported.
+    Make(Box<Make>),
+}
+
+/// What is applied, wanted and reported.
+#[derive(Debug)]
+pub struct Make {
+    /// The blueprint.
+    pub blueprint: Blueprint,
+    /// What may be applied now.
+    pub gates: Gates,
+    /// How far everything is.
+    pub report: Report,
+    /// The objects.
+    pub rendered: Rendered,
+    /// How the identity service is reached.
+    pub access: Option<Access>,
+    /// What is registered there, once its gate is open.
+    pub registrations: Option<Registrations>,
+    /// The declared content, once its gate is open.
+    pub declared: Option<Declared>,
+    /// Labels that nodes lack: node → labels.
+    pub node_labels: BTreeMap<String, BTreeMap<String, String>>,
+    /// Has a database of this cloud come to life?
+    pub database_lives: bool,
+}
+
+/// Makes the values of a missing secret; certificates are signed by the authority, which is given.
+pub type Generate<'a> = &'a dyn Fn(&CredentialSpec, Option<&Values>) -> Result<Values, GenerateError>;
+
+/// Decide.
+pub fn decide(catalog: &Catalog, images: &Images, observed: &Observed, seen: &Seen, generate: Generate<'_>) -> Plan {
+    let resource = &observed.cloud;
+    let id = CloudId {
+        name: resource.metadata.name.clone().unwrap_or_default(),
+        namespace: resource.metadata.namespace.clone().unwrap_or_default(),
+        uid: resource.metadata.uid.clone().unwrap_or_default(),
+    };
+    let mut credentials = credentials_of(observed);
+    let nodes: Vec<oaas_plan::Node> = facts::nodes(observed.nodes.iter().map(AsRef::as_ref));
+    let workloads = Workloads::of(observed);
+    let known = oaas_plan::Observed {
+        components: facts::components(&workloads),
+        jobs: facts::jobs(&workloads),
+        registered: seen.registered.clone(),
+        volumes: volumes(observed),
+        database_lived: observed.ledger.entries.contains_key(DATABASE_LIVED),
+        own_node_ports: facts::own_node_ports(observed.services.iter().map(AsRef::as_ref)),
+        taken_node_ports: taken_node_ports(observed),
+        scaled: facts::scaled(&observed.components, &workloads.deployments),
+        namespace_clouds: older_clouds(observed),
+    };
+    let user_secrets = BTreeMap::new();
+    let spec = &resource.spec;
+    fn inputs<'a>(
+        cloud: &'a CloudId, spec: &'a oaas_api::OpenStackSpec, catalog: &'a Catalog, images: &'a Images,
+        credentials: &'a Credentials, user_secrets: &'a BTreeMap<(String, String), Sensitive<String>>,
+        nodes: &'a [oaas_plan::Node], observed: &'a oaas_plan::Observed,
+    ) -> Inputs<'a> {
+        Inputs { cloud, spec, catalog, images, credentials, user_secrets, nodes, observed }
+    }
+    let specs = {
+        let inputs = inputs(&id, spec, catalog, images, &credentials, &user_secrets, &nodes, &known);
+        let problems = oaas_plan::validate(&inputs);
+        if !problems.is_empty() {
+            return Plan::Refused(problems);
+        }
+        oaas_plan::credentials(&inputs)
+    };
+    let lost = lost(&specs, &credentials, &known);
+    if !lost.is_empty() {
+        return Plan::CredentialsLost(lost);
+    }
+    if let Err(error) = complete(&specs, &mut credentials, generate) {
+        return Plan::Failed(error.to_string());
+    }
+    let inputs = inputs(&id, spec, catalog, images, &credentials, &user_secrets, &nodes, &known);
+    let blueprint = match oaas_plan::blueprint(&inputs) {
+        Ok(blueprint) => blueprint,
+        Err(error) => {
+            return Plan::Refused(vec![Problem { path: "spec".into(), message: error.to_string(), hint: None }]);
+        }
+    };
+    if known.components.is_empty() {
+        let problems = oaas_plan::capacity(&inputs, &blueprint);
+        if !problems.is_empty() {
+            return Plan::Refused(problems);
+        }
+    }
+    let gates = oaas_plan::gates(&blueprint, &known);
+    let report = oaas_plan::report(&blueprint, &gates, &known);
+    let mut rendered = oaas_render::render(&blueprint, &gates);
+    let secrets = specs.iter().filter_map(|spec| {
+        credentials.get(&spec.name).map(|values| oaas_render::credential(&blueprint, &spec.name, values))
+    });
+    rendered.apply.secrets.splice(0..0, secrets.collect::<Vec<_>>());
+    let access = access(&blueprint, &credentials);
+    let open = |gate: &Option<Gate>| gate.as_ref().is_some_and(Gate::is_open);
+    let registrations = open(&gates.registration).then(|| Registrations {
+        catalog: content::registrations(&blueprint, &credentials),
+        hashes: blueprint.registrations.iter().map(|wanted| (wanted.service.clone(), wanted.hash.clone())).collect(),
+    });
+    let declared = open(&gates.content).then(|| {
+        let content = content::declared(spec);
+        let given = content::given(&content, &credentials);
+        Declared { content, given }
+    });
+    let node_labels = node_labels(&blueprint, &nodes);
+    let database_lives = known.jobs.values().any(|job| *job == oaas_plan::JobState::Succeeded);
+    Plan::Make(Box::new(Make {
+        blueprint, gates, report, rendered, access, registrations, declared, node_labels, database_lives,
+    }))
+}
+
+/// Secrets that are missing while data that needs them exists.
+fn lost(specs: &[CredentialSpec], credentials: &Credentials, known: &oaas_plan::Observed) -> Vec<String> {
+    let gone = |spec: &&CredentialSpec| {
+        known.database_lived
+            && !credentials.contains_key(&spec.name)
+            && spec.guards.iter().any(|component| known.volumes.contains(component))
+    };
+    specs
+        .iter()
+        .filter(gone)
+        .map(|spec| format!("the Secret {} ({}) is gone while the volumes that need it exist", spec.name, spec.purpose))
+        .collect()
+}
+
+/// Make what is missing; the authority comes first in the list, so that it can sign what follows.
+fn complete(specs: &[CredentialSpec], credentials: &mut Credentials, generate: Generate<'_>) -> Result<(), GenerateError> {
+    let authority = specs.iter().find(|spec| spec.kind == CredentialKind::Authority).map(|spec| spec.name.clone());
+    for spec in specs {
+        if !credentials.contains_key(&spec.name) {
+            let signer = authority.as_ref().and_then(|name| credentials.get(name));
+            let values = generate(spec, signer)?;
+            credentials.insert(spec.name.clone(), values);
+        }
+    }
+    Ok(())
+}
+
+fn credentials_of(observed: &Observed) -> Credentials {
+    let text = |bytes: &k8s_openapi::ByteString| String::from_utf8_lossy(&bytes.0).into_owned();
+    observed
+        .secrets
+        .iter()
+        .filter(|secret| {
+            let labels = secret.metadata.labels.as_ref();
+            labels.is_some_and(|labels| labels.contains_key(names::LABEL_DATA))
+        })
+        .filter_map(|secret| {
+            let values = secret.data.as_ref()?.iter();
+            let values = values.map(|(key, bytes)| (key.clone(), Sensitive::new(text(bytes)))).collect();
+            Some((secret.metadata.name.clone()?, values))
+        })
+        .collect()
+}
+
+/// Components that have a volume.
+fn volumes(observed: &Observed) -> BTreeSet<String> {
+    let component = |labels: &BTreeMap<String, String>| labels.get(names::LABEL_COMPONENT).cloned();
+    observed.volumes.iter().filter_map(|volume| volume.metadata.labels.as_ref().and_then(component)).collect()
+}
+
+/// Ports that other clouds have published, by what their status says.
+fn taken_node_ports(observed: &Observed) -> BTreeMap<u16, String> {
+    let mut taken = BTreeMap::new();
+    for other in &observed.others {
+        let Some(endpoints) = other.status.as_ref().and_then(|status| status.endpoints.as_ref()) else { continue };
+        let urls = [&endpoints.horizon, &endpoints.identity, &endpoints.console, &endpoints.statistics];
+        let owner =
+            format!("{}/{}", other.metadata.namespace.clone().unwrap_or_default(), other.metadata.name.clone().unwrap_or_default());
+        for port in urls.into_iter().flatten().filter_map(|url| port_of(url)) {
+            taken.insert(port, owner.clone());
+        }
+    }
+    taken
+}
+
+fn port_of(url: &str) -> Option<u16> {
+    let authority = url.split("//").nth(1)?.split('/').next()?;
+    authority.rsplit_once(':')?.1.parse().ok()
+}
+
+/// Clouds of the same namespace that were there before this one.
+fn older_clouds(observed: &Observed) -> BTreeSet<String> {
+    let own = &observed.cloud.metadata;
+    let age = |metadata: &kube::core::ObjectMeta| (metadata.creation_timestamp.clone().map(|time| time.0), metadata.uid.clone());
+    observed
+        .others
+        .iter()
+        .map(|other| &other.metadata)
+        .filter(|other| other.namespace == own.namespace && age(other) < age(own))
+        .filter_map(|other| other.name.clone())
+        .collect()
+}
+
+fn access(blueprint: &Blueprint, credentials: &Credentials) -> Option<Access> {
+    let identity = blueprint.identity.clone()?;
+    let value = |secret: &str, key: &str| credentials.get(secret)?.get(key).map(|value| value.expose().clone());
+    Some(Access {
+        password: Secret::new(value(&identity.secret, "password")?),
+        authority: value("cloud-ca", "ca.crt")?,
+        identity,
+    })
+}
+
+fn node_labels(blueprint: &Blueprint, nodes: &[oaas_plan::Node]) -> BTreeMap<String, BTreeMap<String, String>> {
+    let mut missing = BTreeMap::new();
+    for plan in &blueprint.nodes {
+        let Some(node) = nodes.iter().find(|node| node.name == plan.name) else { continue };
+        let lacks = |(key, value): &(&String, &String)| node.labels.get(*key) != Some(*value);
+        let lacking: BTreeMap<String, String> =
+            plan.labels.iter().filter(lacks).map(|(key, value)| (key.clone(), value.clone())).collect();
+        if !lacking.is_empty() {
+            missing.insert(plan.name.clone(), lacking);
+        }
+    }
+    missing
+}

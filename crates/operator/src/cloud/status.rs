@@ -1,0 +1,184 @@
+//! What the resource's status says. Pure; the engine fills in times and the observed generation.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use oaas_api::status::{ComponentSummary, Endpoints, PlanReport, Wait};
+use oaas_api::{ConditionType, OpenStackComponentStatus, OpenStackStatus, Phase, Reason, names};
+use oaas_plan::PublishKey;
+
+use super::acting::Seen;
+use super::decide::{Make, Plan};
+
+/// The newest status, from the plan and what was found inside the cloud.
+pub fn status(plan: &Plan, seen: &Seen, before: Option<&OpenStackStatus>, paused: bool) -> OpenStackStatus {
+    let before = before.cloned().unwrap_or_default();
+    let mut status = OpenStackStatus { conditions: Vec::new(), ..before.clone() };
+    let conditions = &mut status.conditions;
+    match plan {
+        Plan::Refused(problems) => {
+            let lines: Vec<String> = problems.iter().map(ToString::to_string).collect();
+            add(conditions, ConditionType::Accepted, false, Reason::Invalid, lines.join("\n"));
+            // What runs goes on running.
+            let ready = before.conditions.iter().find(|condition| condition.type_ == ConditionType::Ready.as_str());
+            conditions.extend(ready.cloned());
+            if before.components.is_empty() {
+                status.phase = Some(Phase::Refused);
+            }
+            status.waiting_for = lines.first().cloned();
+            status.plan = Some(PlanReport { refusals: lines, ..before.plan.unwrap_or_default() });
+        }
+        Plan::CredentialsLost(lost) => {
+            let hint = "put the Secret back from a backup; nothing is generated anew over existing data";
+            add(conditions, ConditionType::Accepted, true, Reason::Valid, "the resource is valid".into());
+            add(conditions, ConditionType::Ready, false, Reason::CredentialsLost, lost.join("\n"));
+            let words = format!("{}; {hint}", lost.join("\n"));
+            add(conditions, ConditionType::Degraded, true, Reason::CredentialsLost, words);
+            status.phase = Some(Phase::Degraded);
+            status.waiting_for = lost.first().cloned();
+        }
+        Plan::Failed(why) => {
+            add(conditions, ConditionType::Accepted, true, Reason::Valid, "the resource is valid".into());
+            add(conditions, ConditionType::Progressing, true, Reason::Applying, why.clone());
+            status.waiting_for = Some(why.clone());
+        }
+        Plan::Make(make) => making(make, seen, &before, paused, &mut status),
+    }
+    status
+}
+
+fn making(make: &Make, seen: &Seen, before: &OpenStackStatus, paused: bool, status: &mut OpenStackStatus) {
+    let report = &make.report;
+    let (ready, all) = (report.ready(), report.items.len());
+    let complete = ready == all && seen.content_settled;
+    let was_up = matches!(before.phase, Some(Phase::Ready | Phase::Degraded | Phase::Changing));
+    let changing = report.items.iter().any(|item| matches!(item.why, Some((Reason::Rolling, _))));
+    let phase = match (paused, complete, was_up) {
+        (true, _, _) => Phase::Paused,
+        (false, true, _) => Phase::Ready,
+        (false, false, true) if changing => Phase::Changing,
+        (false, false, true) => Phase::Degraded,
+        (false, false, false) => Phase::Deploying,
+    };
+    let waiting = match report.first_wait() {
+        Some(item) if item.name == REGISTRATION && !seen.unregistered.is_empty() => {
+            Some((Reason::Acting, seen.unregistered[0].clone()))
+        }
+        Some(item) => item.why.as_ref().map(|(reason, words)| (*reason, format!("{}: {words}", item.name))),
+        None if seen.content_settled => None,
+        None => {
+            let words = seen.missing.first().cloned().unwrap_or_else(|| "the declared content is being made".into());
+            Some((Reason::Acting, words))
+        }
+    };
+    status.phase = Some(phase);
+    status.ready = Some(format!("{ready}/{all}"));
+    status.waiting_for = waiting.as_ref().map(|(_, words)| words.clone());
+    status.plan_hash = Some(make.blueprint.hash());
+    status.components = report
+        .items
+        .iter()
+        .map(|item| {
+            let mut summary = ComponentSummary {
+                name: item.name.clone(),
+                ready: format!("{}/{}", item.ready, item.wanted),
+                reason: item.why.as_ref().map(|(reason, _)| *reason),
+                waiting_for: item.why.as_ref().map(|(_, words)| words.clone()),
+                since: None,
+            };
+            let old = before.components.iter().find(|old| old.name == summary.name);
+            summary.since = old.filter(|old| ComponentSummary { since: None, ..(*old).clone() } == summary).and_then(|old| old.since.clone());
+            summary
+        })
+        .collect();
+    status.endpoints = Some(endpoints(make));
+    status.servers.clone_from(&seen.servers);
+    status.plan = Some(PlanReport {
+        hash: make.blueprint.hash(),
+        changes: Vec::new(),
+        waits: report
+            .items
+            .iter()
+            .filter_map(|item| {
+                let (reason, words) = item.why.as_ref()?;
+                Some(Wait { component: item.name.clone(), reason: *reason, message: words.clone() })
+            })
+            .collect(),
+        refusals: Vec::new(),
+    });
+    let conditions = &mut status.conditions;
+    add(conditions, ConditionType::Accepted, true, Reason::Valid, "the resource is valid".into());
+    let (reason, words) = waiting.unwrap_or((Reason::AllReady, format!("{ready} of {all} parts are ready")));
+    add(conditions, ConditionType::Ready, phase == Phase::Ready, reason, words.clone());
+    let progressing = matches!(phase, Phase::Deploying | Phase::Changing);
+    let progress = if progressing { reason } else { Reason::UpToDate };
+    add(conditions, ConditionType::Progressing, progressing, progress, words.clone());
+    let degraded = phase == Phase::Degraded;
+    let words = if degraded { words } else { "nothing that worked has stopped".into() };
+    add(conditions, ConditionType::Degraded, degraded, if degraded { reason } else { Reason::UpToDate }, words);
+}
+
+/// The name under which the report has the registration of services.
+const REGISTRATION: &str = "registration";
+
+fn endpoints(make: &Make) -> Endpoints {
+    let publish = &make.blueprint.publish;
+    let identity = make.blueprint.identity.as_ref();
+    let public = identity.and_then(|identity| {
+        let mut apis = make.blueprint.registrations.iter().filter_map(|registration| registration.api.as_ref());
+        apis.find(|(_, internal, _)| internal.starts_with(&identity.url)).map(|(_, _, public)| public.clone())
+    });
+    Endpoints {
+        horizon: Some(format!("{}/", publish.url(PublishKey::Horizon))),
+        identity: public,
+        console: Some(publish.url(PublishKey::Console)),
+        statistics: Some(format!("{}/", publish.url(PublishKey::Statistics))),
+        credentials_secret: identity.map(|identity| identity.secret.clone()),
+    }
+}
+
+/// The status of each generated object.
+pub fn component_statuses(make: &Make) -> BTreeMap<String, OpenStackComponentStatus> {
+    let cloud = &make.blueprint.cloud;
+    make.blueprint
+        .components
+        .values()
+        .map(|plan| {
+            let item = make.report.items.iter().find(|item| item.name == plan.name);
+            let count = |number: u32| i32::try_from(number).unwrap_or(i32::MAX);
+            let why = item.and_then(|item| item.why.clone());
+            let mut conditions = Vec::new();
+            let (reason, words) = why.clone().unwrap_or((Reason::AllReady, "is ready".into()));
+            add(&mut conditions, ConditionType::Ready, why.is_none(), reason, words);
+            let status = OpenStackComponentStatus {
+                observed_generation: None,
+                replicas: item.map_or(0, |item| count(item.wanted)),
+                ready_replicas: item.map_or(0, |item| count(item.ready)),
+                updated_replicas: item.map_or(0, |item| count(item.ready)),
+                selector: Some(format!(
+                    "{}={},{}={}",
+                    names::LABEL_CLOUD, cloud.name, names::LABEL_COMPONENT, plan.name
+                )),
+                release: Some(make.blueprint.release.clone()),
+                image: Some(plan.image.clone()),
+                config_hash: Some(plan.hash.clone()),
+                reason: why.as_ref().map(|(reason, _)| *reason),
+                waiting_for: why.map(|(_, words)| words),
+                conditions,
+            };
+            (plan.name.clone(), status)
+        })
+        .collect()
+}
+
+fn add(conditions: &mut Vec<Condition>, kind: ConditionType, holds: bool, reason: Reason, message: String) {
+    conditions.push(Condition {
+        type_: kind.as_str().into(),
+        status: if holds { "True" } else { "False" }.into(),
+        reason: reason.as_str().into(),
+        message,
+        observed_generation: None,
+        // Filled in by the engine.
+        last_transition_time: k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(k8s_openapi::jiff::Timestamp::UNIX_EPOCH),
+    });
+}
