@@ -2,14 +2,20 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use mysql_async::prelude::Queryable as _;
 use mysql_async::{Conn, Opts, OptsBuilder, Row, SslOpts, Value};
 use oaas_feedback::{Explain, Kind};
 use snafu::{OptionExt as _, ResultExt as _, Snafu};
 
+use tokio::time::timeout;
+
 use super::UnwellSnafu;
 use crate::config::{MysqlProbe, MysqlServer, WsrepProbe};
+
+/// How long a server may take to let someone in.
+const CONNECT_LIMIT: Duration = Duration::from_secs(10);
 
 /// What can go wrong with a database.
 #[derive(Debug, Snafu)]
@@ -35,6 +41,12 @@ pub enum Error {
         /// Why.
         source: mysql_async::Error,
     },
+    /// The server accepted the connection, or nobody refused it, and then said nothing.
+    #[snafu(display("failed to connect to the database at {target}: no answer within {} s", CONNECT_LIMIT.as_secs()))]
+    Silent {
+        /// Host and port.
+        target: String,
+    },
     /// A query failed.
     #[snafu(display("failed to {what}"))]
     Query {
@@ -49,7 +61,7 @@ impl Explain for Error {
     fn kind(&self) -> Kind {
         match self {
             Self::Password { .. } => Kind::Environment,
-            Self::Connect { .. } => Kind::NotReady,
+            Self::Connect { .. } | Self::Silent { .. } => Kind::NotReady,
             Self::Query { .. } => Kind::Failed,
         }
     }
@@ -60,7 +72,7 @@ impl Explain for Error {
             Self::Connect { source: mysql_async::Error::Server(server), user, .. } if server.code == 1045 => Some(
                 format!("the server knows another password of {user} than the mounted one, or wants TLS"),
             ),
-            Self::Connect { .. } | Self::Query { .. } => None,
+            Self::Connect { .. } | Self::Silent { .. } | Self::Query { .. } => None,
         }
     }
 }
@@ -100,7 +112,10 @@ fn without_questions(options: OptsBuilder) -> OptsBuilder {
 /// Connect to a server.
 pub async fn connect(server: &MysqlServer) -> Result<Conn, Error> {
     let target = format!("{}:{}", server.host, server.port);
-    Conn::new(options(server)?).await.context(ConnectSnafu { target, user: &server.user })
+    match timeout(CONNECT_LIMIT, Conn::new(options(server)?)).await {
+        Ok(conn) => conn.context(ConnectSnafu { target, user: &server.user }),
+        Err(_) => SilentSnafu { target }.fail(),
+    }
 }
 
 /// Connect as root through a server's unix socket, where the server knows the caller by its uid.

@@ -83,7 +83,9 @@ pub fn install(config: &Mariadb, fresh: &Path, system_user: &str) -> Program {
 /// The command that finds out where a data directory is; it writes that to its log.
 pub fn recover(config: &Mariadb) -> Program {
     let mut program = server(config);
-    program.command.extend(["--wsrep-recover".to_owned(), "--skip-networking".to_owned()]);
+    // It connects to nobody, but does not start without an address.
+    let options = ["--wsrep-recover", "--wsrep-cluster-address=gcomm://", "--skip-networking"];
+    program.command.extend(options.map(ToOwned::to_owned));
     program
 }
 
@@ -125,8 +127,7 @@ mod tests {
     use super::*;
 
     fn config() -> Mariadb {
-        serde_json::from_str(r#"{"members": ["mariadb-0.mariadb.demo.svc"], "peer_port": 9100,
-            "provider_options": {"evs.suspect_timeout": "PT2S"}}"#)
+        serde_json::from_str(r#"{"members": ["mariadb-0.mariadb.demo.svc"], "peer_port": 9100,}"#)
         .unwrap()
     }
 
@@ -135,7 +136,7 @@ mod tests {
         let text = options(&config(), "mariadb-0.mariadb.demo.svc", Path::new("/var/lib/mysql/data"), Some(("sst", "a\"b\\")));
         assert!(text.starts_with("!include /etc/mysql/oaas.cnf\n"));
         assert!(text.contains("wsrep_node_name=mariadb-0\n"));
-        assert!(text.contains("socket.ssl_key=/run/mysqld/tls/tls.key;evs.suspect_timeout=PT2S\"\n"));
+        assert!(text.contains("socket.ssl_key=/run/mysqld/tls/tls.key;evs.inactive_check_period=PT0.25S;"));
         assert!(text.contains("wsrep_sst_auth=\"sst:a\\\"b\\\\\"\n"));
         assert!(!options(&config(), "a.b", Path::new("/d"), None).contains("wsrep_sst_auth"));
     }
