@@ -20,6 +20,7 @@ pub mod leader;
 pub mod ledger;
 pub mod metrics;
 pub mod observe;
+pub mod process;
 pub mod web;
 
 pub use brain::{ActionError, ActionRequest, Brain, Decision, Doomed, Note, Report, Wanted};
