@@ -71,10 +71,10 @@ impl Checker<'_> {
         let longest = if matches!(list, "domains" | "projects") { 64 } else { 255 };
         let mut seen = BTreeSet::new();
         for name in names {
-            let last = name.rsplit('/').next().unwrap_or_default();
-            if last.trim().is_empty() {
+            let tail = name.rsplit('/').next().unwrap_or_default();
+            if tail.trim().is_empty() {
                 self.say(list, "a name is empty", None);
-            } else if last.chars().count() > longest {
+            } else if tail.chars().count() > longest {
                 self.say(
                     format!("{list}[{name}]"),
                     format!("the name has more than {longest} characters"),
@@ -383,7 +383,7 @@ impl Checker<'_> {
         match (&image.file, &image.url) {
             (None, None) => self.say(&path, "it has no source", Some("write file or url".to_owned())),
             (Some(_), Some(_)) => {
-                self.say(&path, "it has two sources", Some("write file or url, not both".to_owned()))
+                self.say(&path, "it has two sources", Some("write file or url, not both".to_owned()));
             }
             (None, Some(url)) => {
                 if !url.starts_with("http://") && !url.starts_with("https://") {

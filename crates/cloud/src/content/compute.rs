@@ -165,7 +165,7 @@ pub(super) fn server(server: &Server, content: &Content, builder: &mut Builder) 
             + flavor.ephemeral_gib.unwrap_or(0)
             + flavor.swap_mib.unwrap_or(0).div_ceil(1024),
     });
-    let post = call(Service::Compute, Method::Post, ["/v2.1/servers".into()])
+    let create = call(Service::Compute, Method::Post, ["/v2.1/servers".into()])
         .body(Shape::Wrapped("server"), initial);
     let look = call(Service::Compute, Method::Get, ["/v2.1/servers/detail".into()])
         .query("name", exact_pattern(&server.name));
@@ -175,7 +175,7 @@ pub(super) fn server(server: &Server, content: &Content, builder: &mut Builder) 
         gates: gate.into_iter().collect(),
         look: Look::List { call: look, field: "servers", inner: None },
         identify: vec![fields([("name", server.name.as_str().into())])],
-        absent: Absent::Create(vec![Step::Call { call: post, id: Some("/server/id".to_owned()) }]),
+        absent: Absent::Create(vec![Step::Call { call: create, id: Some("/server/id".to_owned()) }]),
         judge: Judge::Server,
         facts: vec![("id", "/id"), ("status", "/status")],
         ..bare(key.clone())
@@ -219,7 +219,7 @@ fn floating_ip(server: &Server, port: &Key, external: &Key, project: &Key, legs:
     let mut initial = free.clone();
     initial.extend(here.clone());
     initial.insert("project_id".to_owned(), id_of(project));
-    let post = call(Service::Network, Method::Post, ["/v2.0/floatingips".into()])
+    let create = call(Service::Network, Method::Post, ["/v2.0/floatingips".into()])
         .body(Shape::Wrapped("floatingip"), initial);
     let put = call(Service::Network, Method::Put, ["/v2.0/floatingips/".into(), Piece::from(&key)]);
     let look = call(Service::Network, Method::Get, ["/v2.0/floatingips".into()]).query("project_id", project);
@@ -229,7 +229,7 @@ fn floating_ip(server: &Server, port: &Key, external: &Key, project: &Key, legs:
         look: Look::List { call: look, field: "floatingips", inner: None },
         identify: vec![here.clone(), free],
         declared: vec![Correction { fields: here, call: put, shape: Shape::Wrapped("floatingip") }],
-        absent: Absent::Create(vec![Step::Call { call: post, id: Some("/floatingip/id".to_owned()) }]),
+        absent: Absent::Create(vec![Step::Call { call: create, id: Some("/floatingip/id".to_owned()) }]),
         facts: vec![("id", "/id"), ("address", "/floating_ip_address")],
         ..bare(key)
     }

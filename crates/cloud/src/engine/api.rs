@@ -13,6 +13,9 @@ use crate::session::Error;
 
 /// A cloud that can be called: [`Sessions`](crate::session::Sessions), or a simulated one in tests.
 pub trait Api: Sync {
+    /// See that the cloud can be called at all, so that a pass fails at once and with one error where it cannot.
+    fn begin(&self) -> impl Future<Output = Result<(), Error>> + Send;
+
     /// Make a call and return the answer's body (null if none).
     fn send(&self, actor: &Actor, call: &Call) -> impl Future<Output = Result<Value, Error>> + Send;
 

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use futures::stream::{FuturesUnordered, StreamExt};
-use oaas_feedback::{Explain, Task};
+use oaas_feedback::{Explain, Kind as ErrorKind, Task};
 use serde_json::Value;
 use tokio::sync::OnceCell;
 
@@ -16,6 +16,7 @@ use super::order::order;
 use super::report::{Outcome, Report, State};
 use super::template::Unknown;
 use crate::health;
+use crate::service::Service;
 use crate::session::Error;
 
 /// How a pass is made.
@@ -35,20 +36,15 @@ impl Default for Options {
 }
 
 /// Make one pass over the items: what is missing is made, what differs is corrected, what cannot be done is reported
-/// with its reason. Failures of single items are in the report; they do not stop items that do not need them.
+/// with its reason. Failures of single items are in the report; they do not stop items that do not need them. A
+/// service that does not answer is asked once: its other items wait.
 ///
 /// # Errors
-/// The items contradict each other, so that there is no order to take them in.
+/// The administrator cannot log in, or the items contradict each other, so that there is no order to take them in.
 pub async fn apply<A: Api>(items: &[Item], api: &A, options: &Options, task: &Task) -> Result<Report, Error> {
     let mut waiting = order(items)?;
-    let pass = Pass {
-        api,
-        options,
-        task,
-        ids: Mutex::default(),
-        created: Mutex::default(),
-        lists: Mutex::default(),
-    };
+    api.begin().await?;
+    let pass = Pass::new(api, options, task);
     let mut outcomes: BTreeMap<&Key, Outcome> = BTreeMap::new();
     let mut running = FuturesUnordered::new();
     loop {
@@ -96,9 +92,23 @@ struct Pass<'a, A> {
     created: Mutex<BTreeSet<Key>>,
     /// Lists that several items look at are fetched once in a pass.
     lists: Mutex<BTreeMap<(Actor, String), Listed>>,
+    /// Services that did not answer, and how.
+    silent: Mutex<BTreeMap<Service, String>>,
 }
 
-impl<A: Api> Pass<'_, A> {
+impl<'a, A: Api> Pass<'a, A> {
+    fn new(api: &'a A, options: &'a Options, task: &'a Task) -> Self {
+        Self {
+            api,
+            options,
+            task,
+            ids: Mutex::default(),
+            created: Mutex::default(),
+            lists: Mutex::default(),
+            silent: Mutex::default(),
+        }
+    }
+
     /// Why an item cannot even be looked for: something that it needs is not there.
     fn blocked(&self, item: &Item, outcomes: &BTreeMap<&Key, Outcome>) -> Option<String> {
         let ids = guard(&self.ids);
@@ -111,10 +121,21 @@ impl<A: Api> Pass<'_, A> {
     }
 
     async fn item(&self, item: &Item) -> Outcome {
-        match self.keep(item).await {
-            Ok(outcome) => outcome,
-            Err(error) => Outcome::new(item, State::Failed { message: error.line(), hint: error.hint() }),
+        let service = item.look.service();
+        if let Some(reason) = guard(&self.silent).get(&service) {
+            return Outcome::new(item, State::Waiting(reason.clone()));
         }
+        let error = match self.keep(item).await {
+            Ok(outcome) => return outcome,
+            Err(error) => error,
+        };
+        if error.kind() != ErrorKind::NotReady {
+            return Outcome::new(item, State::Failed { message: error.line(), hint: error.hint() });
+        }
+        if let Error::Connect { service, .. } | Error::TimedOut { service, .. } = &error {
+            guard(&self.silent).insert(*service, error.line());
+        }
+        Outcome::new(item, State::Waiting(error.line()))
     }
 
     async fn keep(&self, item: &Item) -> Result<Outcome, Error> {
@@ -174,8 +195,8 @@ impl<A: Api> Pass<'_, A> {
                     return fetch().await;
                 }
                 let name = (item.actor.clone(), format!("{call:?}"));
-                let cell = Arc::clone(guard(&self.lists).entry(name).or_default());
-                cell.get_or_try_init(fetch).await.cloned()
+                let slot = Arc::clone(guard(&self.lists).entry(name).or_default());
+                slot.get_or_try_init(fetch).await.cloned()
             }
         }
     }

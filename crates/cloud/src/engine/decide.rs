@@ -139,14 +139,12 @@ fn absent(item: &Item) -> Decision {
         Absent::Correct(steps) => (Verdict::Correct(vec!["value".to_owned()]), fresh(steps)),
         Absent::Wait(reason) => (Verdict::Wait(reason.clone()), Vec::new()),
         Absent::Missing(message) => {
-            (Verdict::Refuse { message: message.clone(), hint: missing_hint(item) }, Vec::new())
+            let hint =
+                format!("declare {} in the content, or correct the name where it is mentioned", item.key);
+            (Verdict::Refuse { message: message.clone(), hint: Some(hint) }, Vec::new())
         }
     };
     Decision { verdict, id: None, actions, facts: BTreeMap::new() }
-}
-
-fn missing_hint(item: &Item) -> Option<String> {
-    Some(format!("declare {} in the content, or correct the name where it is mentioned", item.key))
 }
 
 fn id(item: &Item, object: &Value) -> String {

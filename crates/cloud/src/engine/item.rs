@@ -100,7 +100,9 @@ impl CallTemplate {
         let body = match &self.body {
             None => None,
             Some((shape, fields)) => {
-                fields.values().for_each(|field| field.secrets(&mut hidden));
+                for field in fields.values() {
+                    field.secrets(&mut hidden);
+                }
                 let value = resolve_fields(fields, ids)?;
                 Some(match shape {
                     Shape::Wrapped(name) => json!({ *name: value }),
@@ -131,7 +133,9 @@ impl CallTemplate {
             }
         }
         if let Some((_, fields)) = &self.body {
-            fields.values().for_each(|field| field.keys(into));
+            for field in fields.values() {
+                field.keys(into);
+            }
         }
     }
 }
@@ -238,6 +242,16 @@ pub enum Look {
         /// The user's item: when this pass created the user, the password is right.
         of: Key,
     },
+}
+
+impl Look {
+    /// The service that answers.
+    pub fn service(&self) -> Service {
+        match self {
+            Self::List { call, .. } => call.service,
+            Self::Password { .. } => Service::Identity,
+        }
+    }
 }
 
 /// What a step does.

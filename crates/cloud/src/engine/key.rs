@@ -68,7 +68,7 @@ impl fmt::Display for Kind {
             Self::Project => "project",
             Self::User => "user",
             Self::Password => "password of",
-            Self::RoleAssignment => "role",
+            Self::RoleAssignment => "role assignment",
             Self::ComputeQuota => "compute quota of",
             Self::NetworkQuota => "network quota of",
             Self::Flavor => "flavor",

@@ -70,11 +70,12 @@ pub struct Token {
 
 #[derive(Deserialize)]
 struct Answer {
-    token: Issued,
+    #[serde(rename = "token")]
+    issued: Grant,
 }
 
 #[derive(Deserialize)]
-struct Issued {
+struct Grant {
     issued_at: jiff::Timestamp,
     expires_at: Option<jiff::Timestamp>,
     #[serde(default)]
@@ -92,7 +93,7 @@ impl Token {
     /// Read Keystone's answer. The token's life is reckoned from Keystone's own two times and our monotonic clock, so
     /// that clocks that differ do no harm here.
     pub(super) fn read(value: String, body: Value, now: Instant) -> Result<Self, serde_json::Error> {
-        let token = serde_json::from_value::<Answer>(body)?.token;
+        let token = serde_json::from_value::<Answer>(body)?.issued;
         let life = token.expires_at.map(|end| end.as_second() - token.issued_at.as_second());
         Ok(Self {
             value: Secret::new(value),
@@ -107,7 +108,7 @@ impl Token {
 /// How long a token with this life (seconds; none: it does not expire) is used: the last tenth, and at least its last
 /// half minute, are left, so that a call that takes long does not outlive it.
 pub(super) fn use_for(life: Option<i64>) -> Duration {
-    let Some(life) = life else { return Duration::from_secs(24 * 3600) };
+    let Some(life) = life else { return Duration::from_hours(24) };
     let left = (life / 10).max(30);
     Duration::from_secs(u64::try_from(life - left).unwrap_or(0))
 }
@@ -118,10 +119,10 @@ mod tests {
 
     #[test]
     fn tokens_are_renewed_before_they_end() {
-        assert_eq!(use_for(Some(3600)), Duration::from_secs(3240));
+        assert_eq!(use_for(Some(3600)), Duration::from_mins(54));
         assert_eq!(use_for(Some(60)), Duration::from_secs(30));
         assert_eq!(use_for(Some(10)), Duration::ZERO);
-        assert_eq!(use_for(None), Duration::from_secs(86400));
+        assert_eq!(use_for(None), Duration::from_hours(24));
     }
 
     #[test]

@@ -122,7 +122,7 @@ mod tests {
     use super::*;
 
     fn roots(text: &str) -> String {
-        address(text).map(|url| url.to_string()).unwrap_or_else(|error| error.to_string())
+        address(text).map_or_else(|error| error.to_string(), |url| url.to_string())
     }
 
     #[test]

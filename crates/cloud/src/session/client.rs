@@ -58,7 +58,7 @@ impl Default for Limits {
         Self {
             connect: Duration::from_secs(3),
             request: Duration::from_secs(30),
-            stall: Duration::from_secs(60),
+            stall: Duration::from_mins(1),
             retry: Retry::default(),
         }
     }
@@ -105,9 +105,9 @@ impl Session {
         let http = tls::builder(config.ca_pem.as_deref())?
             .no_proxy()
             .connect_timeout(config.limits.connect)
-            // Servers that close idle connections early (uWSGI) are met halfway; what is lost in between is tried
-            // again or looked at again.
-            .pool_idle_timeout(Duration::from_secs(4))
+            // A connection for every call: uWSGI's own HTTP server closes kept-alive connections without a word, and
+            // a POST on one of those is lost. A handshake costs a few milliseconds; a lost POST another look.
+            .pool_max_idle_per_host(0)
             .build()
             .map_err(|error| Error::Configure { what: error.to_string() })?;
         let mut endpoints = BTreeMap::new();

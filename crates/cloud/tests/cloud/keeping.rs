@@ -71,6 +71,10 @@ impl Local {
 }
 
 impl Api for Local {
+    async fn begin(&self) -> Result<(), Error> {
+        Ok(())
+    }
+
     async fn send(&self, actor: &Actor, call: &Call) -> Result<Value, Error> {
         let who = self.who(actor);
         let body = call.body.clone().unwrap_or(Value::Null);
@@ -112,4 +116,22 @@ impl Api for Local {
     async fn checksum(&self, _: &ImageSource) -> Option<Checksum> {
         Some(Checksum::Sha512(hex::encode(Sha512::digest(BYTES))))
     }
+}
+
+/// A report, a line per item.
+pub fn lines(report: &Report) -> Vec<String> {
+    report.items.iter().map(ToString::to_string).collect()
+}
+
+/// Passes until the server is up and nothing is open.
+pub async fn settle(local: &Local, items: &[Item]) -> Report {
+    for _ in 0..4 {
+        let report = local.pass(items).await;
+        local.cloud(Emulator::built);
+        if report.settled() && report.untouched() {
+            return report;
+        }
+    }
+    let report = local.pass(items).await;
+    panic!("no fixpoint: {:#?}\n{:?}", lines(&report), local.cloud(|cloud| cloud.writes.clone()));
 }

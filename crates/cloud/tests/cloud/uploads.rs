@@ -67,11 +67,36 @@ async fn the_whole_demo_over_http() {
     setup.server.cloud(Emulator::built);
     let report = pass(&content, &sessions).await;
     assert!(report.settled() && report.untouched());
-    // The administrator and demo, no password was asked for: this pass made the user, and then it is remembered? It
-    // was not logged in with, so the second pass asks once.
+    // The administrator, demo for its server, and one to see that the password works. The first pass made the user
+    // and so did not ask.
     assert_eq!(setup.server.logins(), 3);
     assert!(first < Duration::from_secs(5), "{first:?}");
     setup.server.cloud(|cloud| assert_eq!(cloud.blobs.values().next().unwrap(), &bytes()));
+}
+
+#[tokio::test]
+async fn a_service_that_is_down_is_waited_for_and_asked_once() {
+    let setup = Setup::new().await;
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let mut config = setup.server.config();
+    config.endpoints.insert(Service::Network, format!("http://{free}"));
+    let sessions = Sessions::new(Session::new(config.clone()).unwrap(), given().passwords);
+    let report = pass(&setup.content(true), &sessions).await;
+    assert_eq!(report.failed().count(), 0, "{report:?}");
+    let State::Waiting(reason) = &report.find(Kind::Network, "admin/ext-net").unwrap().state else {
+        panic!()
+    };
+    assert!(reason.contains(&format!("failed to connect to neutron-server at {free}")), "{reason}");
+    assert_eq!(report.find(Kind::Flavor, "m1.tiny").unwrap().state, State::Created);
+    let State::Waiting(reason) = &report.find(Kind::Server, "demo/demo-vm").unwrap().state else { panic!() };
+    assert!(reason.contains("neutron-server"), "{reason}");
+
+    // Without Keystone there is one error, not one per item.
+    config.auth_url = format!("http://{free}/v3");
+    let sessions = Sessions::new(Session::new(config).unwrap(), given().passwords);
+    let items = items(&setup.content(true), &given()).unwrap();
+    let error = apply(&items, &sessions, &Options::default(), &Task::silent()).await.unwrap_err();
+    assert!(error.to_string().starts_with("failed to connect to keystone"), "{error}");
 }
 
 #[tokio::test]

@@ -193,16 +193,16 @@ impl Emulator {
         let mut server = json!({"id": id, "status": "BUILD", "OS-EXT-STS:task_state": "spawning", "addresses": {},
             "tenant_id": ask.who.project, "user_id": ask.who.user});
         merge(&mut server, &fields);
-        if !self.compute_ready {
-            server["status"] = json!("ERROR");
-            server["fault"] = json!({"code": 500, "message": "No valid host was found."});
-        } else {
+        if self.compute_ready {
             for network in fields["networks"].as_array().unwrap() {
                 let port = json!({"id": self.fresh("port"), "network_id": network["uuid"], "device_id": id,
                     "device_owner": "compute:nova", "project_id": ask.who.project, "binding:host_id": "node1",
                     "fixed_ips": [{"subnet_id": "x", "ip_address": "172.16.0.9"}]});
                 self.put("ports", port);
             }
+        } else {
+            server["status"] = json!("ERROR");
+            server["fault"] = json!({"code": 500, "message": "No valid host was found."});
         }
         self.put("servers", server);
         (202, json!({"server": {"id": id, "links": [], "adminPass": "hunter2"}}))

@@ -121,10 +121,10 @@ impl Emulator {
             }
             ("PUT", [scope, target, "users", user, "roles", role]) => {
                 let scope = scope.trim_end_matches('s').to_owned();
-                return self.assign(role, user, json!({ scope: {"id": target} }));
+                return self.assign(role, user, &json!({ scope: {"id": target} }));
             }
             ("PUT", ["system", "users", user, "roles", role]) => {
-                return self.assign(role, user, json!({"system": {"all": true}}));
+                return self.assign(role, user, &json!({"system": {"all": true}}));
             }
             _ => {}
         }
@@ -158,7 +158,7 @@ impl Emulator {
         }
     }
 
-    fn assign(&mut self, role: &str, user: &str, scope: Value) -> Answer {
+    fn assign(&mut self, role: &str, user: &str, scope: &Value) -> Answer {
         let known = |collection: &str, id: &str| self.all(collection).iter().any(|object| object["id"] == id);
         if !known("roles", role) || !known("users", user) {
             return fault(404, "Could not find role or user");

@@ -210,12 +210,12 @@ impl Emulator {
             let path = format!("{}?{}", ask.path, query.join("&"));
             match service {
                 Service::Identity => {
-                    body["links"] = json!({"next": format!("{}/identity{path}", self.base), "self": "x"})
+                    body["links"] = json!({"next": format!("{}/identity{path}", self.base), "self": "x"});
                 }
                 Service::Image => body["next"] = json!(path),
                 _ => {
                     body[format!("{field}_links")] =
-                        json!([{"rel": "next", "href": format!("http://elsewhere{path}")}])
+                        json!([{"rel": "next", "href": format!("http://elsewhere{path}")}]);
                 }
             }
         } else if service == Service::Identity {

@@ -102,7 +102,7 @@ impl Emulator {
             }
             ("POST", [_]) => match unwrap(ask, singular, known) {
                 Err(message) => fault(400, "HTTPBadRequest", &message),
-                Ok(fields) => self.create_network_thing(collection, singular, fields.clone()),
+                Ok(fields) => self.create_network_thing(collection, singular, fields),
             },
             ("DELETE", [_, id]) => {
                 self.remove(collection, |object| object["id"] == *id);
@@ -150,7 +150,7 @@ impl Emulator {
         &mut self,
         collection: &str,
         singular: &str,
-        fields: serde_json::Map<String, Value>,
+        fields: &serde_json::Map<String, Value>,
     ) -> Answer {
         let id = self.fresh(singular);
         let mut object = json!({ "id": id });
@@ -210,7 +210,7 @@ impl Emulator {
             }
             _ => {}
         }
-        merge(&mut object, &fields);
+        merge(&mut object, fields);
         if collection == "networks"
             && let Some(project) = fields.get("project_id").and_then(Value::as_str)
         {
