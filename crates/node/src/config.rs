@@ -123,6 +123,11 @@ fn reserved_mebibytes(memory: u64, nodes: u8) -> u64 {
     memory - (share - guests)
 }
 
+/// The kernel's inclination to kill a process of Kubernetes when memory runs out.
+fn oom_score(facts: &Facts) -> i32 {
+    if facts.may_lower_oom_score { -999 } else { 0 }
+}
+
 fn kubelet(facts: &Facts) -> Value {
     let certificate = format!("pki/kubelet-{}", facts.node);
     json!({
@@ -174,6 +179,7 @@ fn kubelet(facts: &Facts) -> Value {
         "containerLogMaxSize": "10Mi",
         "containerLogMaxFiles": 3,
         "enableProfilingHandler": false,
+        "oomScoreAdj": oom_score(facts),
         "healthzPort": 10248,
         "readOnlyPort": 0,
     })
@@ -189,6 +195,7 @@ fn kube_proxy(facts: &Facts) -> Value {
         "clientConnection": { "kubeconfig": path("proxy.kubeconfig"), "qps": 100.0, "burst": 200 },
         "healthzBindAddress": "127.0.0.1:10256",
         "metricsBindAddress": "127.0.0.1:10249",
+        "oomScoreAdj": oom_score(facts),
         // The connection tracking table of a network namespace is sized by the machine.
         "conntrack": { "maxPerCore": 0, "min": 0, "tcpEstablishedTimeout": "0s", "tcpCloseWaitTimeout": "0s" },
         "nftables": { "minSyncPeriod": "100ms", "syncPeriod": "30s" },
@@ -250,7 +257,7 @@ fn containerd(facts: &Facts) -> String {
         "version": 3,
         "root": "/var/lib/containerd",
         "state": "/run/containerd",
-        "oom_score": if facts.may_lower_oom_score { -999 } else { 0 },
+        "oom_score": oom_score(facts),
         "disabled_plugins": [
             "io.containerd.internal.v1.tracing",
             "io.containerd.nri.v1.nri",

@@ -110,10 +110,21 @@ pub(crate) async fn take(steps: Vec<Step>, ledger: &mut Ledger) -> Result<(), Ho
     ledger.record(steps.iter().filter_map(|step| step.change.clone())).context(RecordSnafu)?;
     for step in steps {
         if let Some((program, arguments)) = step.command.split_first() {
-            command::run(program, arguments).await.context(NetworkSnafu)?;
+            let done = command::run(program, arguments).await;
+            match (&done, arguments) {
+                // A link of a namespace that was just deleted may go by itself at this moment.
+                (Err(_), [link, delete, name]) if link == "link" && delete == "delete" && !is_link(name) => {}
+                _ => {
+                    done.context(NetworkSnafu)?;
+                }
+            }
         }
     }
     Ok(())
+}
+
+fn is_link(name: &str) -> bool {
+    Path::new("/sys/class/net").join(name).exists()
 }
 
 /// Replace the instance's table of packet rules.
@@ -221,11 +232,10 @@ pub(crate) async fn undo(change: &Change, machine: &Machine, claimant: &str) -> 
         Change::Mount { path } => unmount(path),
         Change::Link { name } => {
             // The other end's namespace may be taking it away at this moment.
-            let exists = || Path::new("/sys/class/net").join(name).exists();
-            let there = exists();
+            let there = is_link(name);
             if there
                 && let Err(error) = command::run("ip", &["link", "delete", name]).await
-                && exists()
+                && is_link(name)
             {
                 return Err(error).context(NetworkSnafu);
             }

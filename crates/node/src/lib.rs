@@ -32,6 +32,7 @@ mod down;
 mod error;
 mod files;
 mod host;
+mod images;
 pub mod init;
 mod instance;
 mod ledger;

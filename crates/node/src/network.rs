@@ -80,14 +80,15 @@ pub fn node(instance: &Instance, node: Node, nodes: u8, standing: &Standing) -> 
     let subnets = instance.subnets();
     let namespace = instance.network_namespace(node);
     let mut steps = Vec::new();
-    if standing.namespaces.contains(&namespace) {
-        steps.push(step(None, &format!("ip netns delete {namespace}")));
-    }
     for network in Network::ALL {
         let end = instance.host_end(node, network);
         if standing.links.contains(&end) {
             steps.push(step(None, &format!("ip link delete {end}")));
         }
+    }
+    // After its links: they would go with it, but some time later.
+    if standing.namespaces.contains(&namespace) {
+        steps.push(step(None, &format!("ip netns delete {namespace}")));
     }
     let change = Change::NetworkNamespace { name: namespace.clone() };
     steps.push(step(Some(change), &format!("ip netns add {namespace}")));
@@ -239,7 +240,7 @@ mod tests {
             namespaces: BTreeSet::from(["oaas-node1".into()]),
         };
         let text = commands(&node(&oaas, Node::FIRST, 1, &standing));
-        assert!(text.starts_with("ip netns delete oaas-node1\nip link delete oaas-1m\nip netns add"));
+        assert!(text.starts_with("ip link delete oaas-1m\nip netns delete oaas-node1\nip netns add"));
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::config::{CONTAINERD, Facts, path};
+use crate::config::{CONTAINERD, Facts, REGISTRY_PORT, path};
 use crate::instance::Node;
 use crate::options::inside;
 
@@ -63,7 +63,7 @@ pub fn services(facts: &Facts, files: &BTreeMap<String, Vec<u8>>) -> Vec<Service
     let mut services = vec![containerd(facts)];
     if facts.node.is_first() {
         services.extend([etcd(facts), apiserver(facts), controller_manager(facts), scheduler(facts)]);
-        services.push(coredns(facts));
+        services.extend([coredns(facts), images(facts)]);
     }
     services.extend([kubelet(facts), kube_proxy(facts), local_volumes(facts)]);
     for service in &mut services {
@@ -242,6 +242,19 @@ fn coredns(facts: &Facts) -> Service {
         after: vec![api(facts)],
         ..kube(facts, "coredns", &["-conf", &config])
     }
+}
+
+fn images(facts: &Facts) -> Service {
+    let command = [
+        format!("{}/current", inside::PROGRAMS),
+        "node-supervise".to_owned(),
+        "images".to_owned(),
+        format!("--listen={}:{REGISTRY_PORT}", facts.address()),
+        format!("--cache={}", inside::IMAGES),
+        format!("--certificate={}", path("pki/images.crt")),
+        format!("--key={}", path("pki/images.key")),
+    ];
+    service("images", command.into())
 }
 
 fn kubelet(facts: &Facts) -> Service {

@@ -13,6 +13,7 @@ use crate::instance::Node;
 use crate::ledger::Change;
 use crate::options::{Options, PortMap};
 use crate::process::Process;
+use crate::services::Service;
 use crate::supervise::{self, Record, State};
 
 /// A cluster as seen from the host.
@@ -68,6 +69,23 @@ pub fn status(options: &Options) -> Result<Status, Error> {
         ports: crate::ports::published(options, Vec::new())?,
         host_changes: crate::down::host_changes(options)?,
     })
+}
+
+/// Do all services of a node run as configured? If not, the first that does not.
+pub(crate) fn settled(options: &Options, node: Node) -> Result<(), String> {
+    let layout = options.layout().node(node);
+    let wanted =
+        files::read(&layout.config().join(supervise::SERVICES)).map_err(|error| error.to_string())?;
+    let wanted: Vec<Service> = serde_json::from_str(&wanted).map_err(|error| error.to_string())?;
+    let records = host::first_process(&layout.process()).map(records).unwrap_or_default();
+    for service in wanted {
+        let runs =
+            |record: &Record| record.service == service && matches!(record.state, State::Running { .. });
+        if !records.iter().any(runs) {
+            return Err(format!("{} does not run yet", service.name));
+        }
+    }
+    Ok(())
 }
 
 fn records(first: Process) -> Vec<Record> {

@@ -55,7 +55,7 @@ enum SuperviseError {
 }
 
 /// Run as the supervisor of a node. `arguments` are those after `node-supervise`.
-pub fn main(_arguments: &[String]) -> ExitCode {
+pub fn main(arguments: &[String]) -> ExitCode {
     // The first process waits for blocked signals, and what is blocked is inherited, down to the services.
     if let Err(error) = SigSet::all().thread_unblock() {
         say(&format!("failed to listen to signals: {error}"));
@@ -68,6 +68,17 @@ pub fn main(_arguments: &[String]) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
+    if let Some((word, rest)) = arguments.split_first()
+        && word == "images"
+    {
+        return match runtime.block_on(crate::images::serve(rest)) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                say(&crate::chain(&error));
+                ExitCode::FAILURE
+            }
+        };
+    }
     match runtime.block_on(supervise()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

@@ -336,6 +336,10 @@ pub async fn client(kubeconfig: &Path) -> Result<Client, Error> {
 async fn wait_ready(options: &Options, task: &Task) -> Result<(), Error> {
     let client = client(&options.layout().admin_kubeconfig()).await?;
     task.status("waits for the API server");
+    // A node that ran before would answer all of this before its supervisor has restarted what changed.
+    for node in options.nodes() {
+        wait(&format!("services of {node}"), options, task, async || status::settled(options, node)).await?;
+    }
     let probe = Probe::Https {
         url: format!("{}/readyz", facts_api(options)),
         ca: options.layout().pki().join("ca.crt").to_string_lossy().into_owned(),

@@ -20,6 +20,7 @@ import (
 
 	// CoreDNS's plugins register themselves; their order in a server is dnsserver.Directives, not this one.
 	_ "github.com/coredns/coredns/core/dnsserver"
+	_ "github.com/coredns/coredns/plugin/bind"
 	_ "github.com/coredns/coredns/plugin/cache"
 	_ "github.com/coredns/coredns/plugin/errors"
 	_ "github.com/coredns/coredns/plugin/forward"
