@@ -69,6 +69,7 @@ impl Cluster {
         }
         let key = rcgen::KeyPair::generate().unwrap();
         std::fs::write(path.join("accounts.key"), key.serialize_pem()).unwrap();
+        std::fs::write(path.join("accounts.pub"), key.public_key_pem()).unwrap();
         let mut tokens = std::fs::File::create(path.join("tokens.csv")).unwrap();
         writeln!(tokens, "{ADMIN},admin,1,system:masters").unwrap();
         let (client, peer, port) = (free_port(), free_port(), free_port());
@@ -95,7 +96,7 @@ impl Cluster {
             "--authorization-mode=RBAC".into(),
             "--service-cluster-ip-range=10.96.0.0/16".into(),
             "--service-account-issuer=https://kubernetes.default.svc".into(),
-            format!("--service-account-key-file={accounts}"),
+            format!("--service-account-key-file={}", path.join("accounts.pub").display()),
             format!("--service-account-signing-key-file={accounts}"),
             "--endpoint-reconciler-type=none".into(),
             // No controllers run, so nothing makes the default service accounts that this plugin waits for.
@@ -140,10 +141,10 @@ impl Cluster {
     }
 
     /// A client that may do what the operator's identity may do.
-    pub async fn operator(&self) -> Client {
+    pub fn operator(&self) -> impl Future<Output = Client> + Send + 'static {
         let mut config = self.config();
         config.auth_info.impersonate = Some("system:serviceaccount:oaas-system:oaas-operator".into());
-        Client::try_from(config).unwrap()
+        async move { Client::try_from(config).unwrap() }
     }
 
     /// Runs kubectl with all rights: its exit, and what it printed on both streams.

@@ -19,40 +19,61 @@ use oaas_operator::metrics::Metrics;
 use oaas_operator::{Options, run_with};
 use oaas_render::Objects;
 use serde_json::json;
-use tokio::task::JoinHandle;
+use tokio::sync::oneshot;
 
 use crate::brain::{Simple, object};
 use crate::cluster::Cluster;
 use crate::definitions::options as install_options;
 use crate::eventually;
 
-/// An operator in this process.
+/// An operator on a thread of its own, with a runtime like the real one's.
 pub struct Operator {
     pub brain: Arc<Simple>,
     pub metrics: Arc<Metrics>,
-    pub ended: JoinHandle<Result<(), oaas_operator::RunError>>,
-    stop: Option<tokio::sync::oneshot::Sender<()>>,
+    pub ended: oneshot::Receiver<Result<(), oaas_operator::RunError>>,
+    stop: oneshot::Sender<()>,
+    kill: oneshot::Sender<()>,
 }
 
 impl Operator {
-    pub fn start(client: Client, identity: &str, deletion_limit: Duration) -> Self {
+    pub fn start(client: impl Future<Output = Client> + Send + 'static, identity: &str, deletion_limit: Duration) -> Self {
         let (brain, metrics) = (Arc::new(Simple::default()), Arc::new(Metrics::default()));
-        let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+        let (stop, stopped) = oneshot::channel::<()>();
+        let (kill, killed) = oneshot::channel::<()>();
+        let (tell, ended) = oneshot::channel();
         let options = Options {
             identity: identity.into(),
             listen: ([127, 0, 0, 1], 0).into(),
             deletion_limit,
             ..Options::default()
         };
-        let wait = async move { drop(stopped.await) };
-        let ended =
-            tokio::spawn(run_with(client, Arc::clone(&brain), options, Arc::clone(&metrics), wait));
-        Self { brain, metrics, ended, stop: Some(stop) }
+        let (brain_there, metrics_there) = (Arc::clone(&brain), Arc::clone(&metrics));
+        std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(async {
+                // The connections belong to this runtime, and end with it.
+                let client = client.await;
+                let stop = async { drop(stopped.await) };
+                tokio::select! {
+                    result = run_with(client, brain_there, options, metrics_there, stop) => drop(tell.send(result)),
+                    _ = killed => {}
+                }
+            });
+        });
+        Self { brain, metrics, ended, stop, kill }
     }
 
-    pub async fn stop(mut self) {
-        drop(self.stop.take());
-        self.ended.await.unwrap().unwrap();
+    /// Asks it to stop, and waits until it has.
+    pub async fn stop(self) {
+        let Self { stop, ended, kill, .. } = self;
+        stop.send(()).unwrap();
+        ended.await.unwrap().unwrap();
+        drop(kill);
+    }
+
+    /// Cuts it off.
+    pub fn kill(self) {
+        self.kill.send(()).unwrap();
     }
 
     pub fn leads(&self) -> bool {
@@ -106,7 +127,7 @@ async fn the_life_of_a_cloud() {
     install(&client, &install_options(), &Task::silent()).await.unwrap();
     apply(&cluster, "apiVersion: v1\nkind: Namespace\nmetadata: { name: other }\n");
     run(&cluster, &["create", "configmap", "settings", "-n", "other", "--from-literal=a=b"]);
-    let operator = Operator::start(cluster.operator().await, "one", Duration::from_secs(6));
+    let operator = Operator::start(cluster.operator(), "one", Duration::from_secs(6));
     apply(&cluster, &cloud(""));
 
     becomes_ready(&client).await;
@@ -218,7 +239,7 @@ async fn what_is_not_desired_goes(cluster: &Cluster, client: &Client, operator: 
 
 async fn a_restart_writes_nothing(cluster: &Cluster, operator: Operator) {
     operator.stop().await;
-    let again = Operator::start(cluster.operator().await, "two", Duration::from_secs(6));
+    let again = Operator::start(cluster.operator(), "two", Duration::from_secs(6));
     eventually("the next leader", 30, || async { again.leads().then_some(()) }).await;
     eventually("its first decision", 30, || async {
         (again.brain.decisions.load(Ordering::SeqCst) > 0).then_some(())

@@ -17,9 +17,9 @@ async fn one_operator_leads() {
     let client = cluster.client().await;
     install(&client, &options(), &Task::silent()).await.unwrap();
     let limit = Duration::from_secs(60);
-    let first = Operator::start(cluster.operator().await, "first", limit);
+    let first = Operator::start(cluster.operator(), "first", limit);
     eventually("the first leader", 30, || async { first.leads().then_some(()) }).await;
-    let second = Operator::start(cluster.operator().await, "second", limit);
+    let second = Operator::start(cluster.operator(), "second", limit);
     tokio::time::sleep(Duration::from_secs(3)).await;
     assert!(first.leads() && !second.leads());
 
@@ -31,9 +31,9 @@ async fn one_operator_leads() {
     assert!(start.elapsed() < Duration::from_secs(10));
 
     // A leader that is cut off is waited for, for the duration of its lease.
-    let third = Operator::start(cluster.operator().await, "third", limit);
+    let third = Operator::start(cluster.operator(), "third", limit);
     let start = Instant::now();
-    second.ended.abort();
+    second.kill();
     eventually("the third takes over", 60, || async { third.leads().then_some(()) }).await;
     println!("taken over in {} ms", start.elapsed().as_millis());
     assert!(start.elapsed() > Duration::from_secs(10), "not before the lease has ended");
