@@ -49,7 +49,7 @@ fn one_member_follows_its_accounts_and_lives_through_cuts_and_hangs() {
     assert!(pod.inside(&control("list_vhosts name default_queue_type", name)).contains("nova\tquorum"));
     assert!(pod.inside(&control("list_permissions -p nova", name)).contains("nova_g1\t.*\t.*\t.*"));
     let listeners = pod.inside(&control("listeners", name).replace("rabbitmqctl", "rabbitmq-diagnostics"));
-    assert!(listeners.contains("5671") && !listeners.contains("5672"), "{listeners}");
+    assert!(listeners.contains("port: 5671") && !listeners.contains("port: 5672"), "{listeners}");
 
     // A second account comes, then the first goes: how a password is rotated.
     pod.configure(&config(&network, &[name], &["nova_g1", "nova_g2"]));

@@ -7,7 +7,7 @@
 use std::fs::File;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::unix::process::CommandExt as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -26,7 +26,7 @@ pub const AGENT: &str = env!("CARGO_BIN_EXE_oaas-agent");
 pub fn test_root() -> PathBuf {
     let root = std::env::var_os("OAAS_TEST_ROOT").expect("set OAAS_TEST_ROOT to the directory of the infra image's root");
     let root = PathBuf::from(root);
-    assert!(root.join("usr/sbin/ovs-vswitchd").exists(), "{} has no ovs-vswitchd", root.display());
+    assert!(root.join("usr/sbin/ovsdb-server").exists(), "{} has no ovsdb-server", root.display());
     root
 }
 
@@ -37,8 +37,8 @@ pub struct Hub {
 
 impl Hub {
     pub fn new() -> Self {
-        let space = Space::new(None, &["unshare", "--net", "--pid", "--fork", "--kill-child"], "exec sleep infinity");
-        space.in_net("ip link set lo up; ip link add br type bridge; ip link set br up");
+        let space = Space::new(&["unshare", "--net", "--pid", "--fork", "--kill-child"], "exec sleep infinity");
+        space.in_net("ip link set lo up; ip link add bridge0 type bridge; ip link set dev bridge0 up");
         Self { space }
     }
 
@@ -47,7 +47,7 @@ impl Hub {
         let end = format!("h{}", machine.space.pid);
         let end = format!("{end}{}", interface.trim_start_matches("eth"));
         self.space.in_net(&format!(
-            "ip link add {end} type veth peer name {interface} netns {pid}; ip link set {end} mtu {mtu} master br up",
+            "ip link add {end} type veth peer name {interface} netns {pid}; ip link set {end} mtu {mtu} master bridge0 up",
             pid = machine.space.pid
         ));
         machine.space.in_net(&format!("ip link set {interface} mtu {mtu} up"));
@@ -58,7 +58,20 @@ impl Hub {
 
     /// Give the hub itself an address: it then is a host outside.
     pub fn address(&self, address: &str) {
-        self.space.in_net(&format!("ip address add {address} dev br"));
+        self.space.in_net(&format!("ip address add {address} dev bridge0"));
+    }
+
+    /// A network namespace with nothing in it: a guest.
+    pub fn bare() -> Self {
+        Self { space: Space::new(&["unshare", "--net", "--pid", "--fork", "--kill-child"], "exec sleep infinity") }
+    }
+
+    pub fn pid(&self) -> i32 {
+        self.space.pid
+    }
+
+    pub fn in_net(&self, script: &str) {
+        self.space.in_net(script);
     }
 
     pub fn net(&self) -> Net {
@@ -74,10 +87,10 @@ pub struct Space {
 }
 
 impl Space {
-    fn new(cgroup: Option<&Path>, unshare: &[&str], script: &str) -> Self {
-        let mut command = Command::new(unshare[0]);
-        command.args(&unshare[1..]).args(["sh", "-ec", script]).stdin(Stdio::null()).process_group(0);
-        assert!(cgroup.is_none(), "machines start at the root of cgroups");
+    fn new(unshare: &[&str], script: &str) -> Self {
+        // All of it ends with the test, however that ends.
+        let mut command = Command::new("setpriv");
+        command.args(["--pdeathsig", "KILL"]).args(unshare).args(["sh", "-ec", script]).stdin(Stdio::null()).process_group(0);
         let holder = command.spawn().expect("unshare is there");
         let children = format!("/proc/{0}/task/{0}/children", holder.id());
         let pid = until("namespaces", Duration::from_secs(10), || {
@@ -134,16 +147,18 @@ impl Machine {
         for part in ["upper", "work", "root"] {
             std::fs::create_dir(directory.path().join(part)).unwrap();
         }
+        // Its first process reaps what others leave behind.
         let script = format!(
             "mount -t overlay overlay -o lowerdir={lower},upperdir={path}/upper,workdir={path}/work {path}/root\n\
              cd {path}/root\n\
              mount -t proc proc proc; mount -t sysfs sysfs sys; mount -t tmpfs tmpfs run; mount --rbind /dev dev\n\
-             for d in /sys/fs/cgroup/*; do [ -d sys/fs/cgroup ] || break; done; mount --rbind /sys/fs/cgroup sys/fs/cgroup\n\
-             hostname {name}; ip link set lo up; touch {path}/ready; exec sleep infinity",
+             mount --rbind /sys/fs/cgroup sys/fs/cgroup\n\
+             hostname {name}; ip link set lo up; touch {path}/ready\n\
+             while :; do sleep 0.2 & wait; done",
             lower = test_root().display(),
         );
         let unshare = "unshare --net --pid --mount --uts --propagation private --fork --kill-child".split(' ');
-        let space = Space::new(None, &unshare.collect::<Vec<_>>(), &script);
+        let space = Space::new(&unshare.collect::<Vec<_>>(), &script);
         let ready = directory.path().join("ready");
         until("the machine's mounts", Duration::from_secs(10), || ready.exists().then_some(()));
         let machine = Self { space, name: name.to_owned(), root: directory.path().join("root"), directory };
@@ -191,26 +206,36 @@ impl Machine {
 
     /// Start an agent within the machine. `port` is its health port.
     pub fn agent(&self, name: &str, port: u16, role: &Value, env: &[(&str, &str)]) -> Agent {
-        self.agent_in(None, name, port, role, env)
+        self.agent_in(&[], name, port, role, env)
     }
 
     /// Start an agent in these cgroups (directories with `cgroup.procs`).
-    pub fn agent_in(&self, cgroups: Option<&[PathBuf]>, name: &str, port: u16, role: &Value, env: &[(&str, &str)]) -> Agent {
+    pub fn agent_in(&self, cgroups: &[PathBuf], name: &str, port: u16, role: &Value, env: &[(&str, &str)]) -> Agent {
         let config = serde_json::json!({"component": name, "role": {"node": role}, "health": {"port": port}});
+        self.launch(cgroups, name, port, &config, env)
+    }
+
+    /// Start an agent with a whole configuration.
+    pub fn agent_with(&self, name: &str, port: u16, config: &Value, env: &[(&str, &str)]) -> Agent {
+        self.launch(&[], name, port, config, env)
+    }
+
+    fn launch(&self, cgroups: &[PathBuf], name: &str, port: u16, config: &Value, env: &[(&str, &str)]) -> Agent {
         let file = format!("/etc/oaas/agent/{name}.json");
         self.write(&file, &config.to_string());
         let inner = self.command(&["/usr/bin/oaas-agent", &file]);
-        let log = File::create(self.directory.path().join(format!("{name}.log"))).unwrap();
+        let log = self.directory.path().join(format!("{name}.log"));
+        let file = File::options().create(true).append(true).open(&log).unwrap();
         // A shell enters the cgroups before it becomes the agent.
         let mut enter = String::new();
-        for cgroup in cgroups.unwrap_or_default() {
+        for cgroup in cgroups {
             enter.push_str(&format!("echo $$ > {}/cgroup.procs; ", cgroup.display()));
         }
         let mut command = Command::new("sh");
         command.args(["-ec", &format!("{enter} exec \"$@\""), "sh"]).arg(inner.get_program()).args(inner.get_args());
-        command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log).envs(env.iter().copied());
+        command.stdin(Stdio::null()).stdout(file.try_clone().unwrap()).stderr(file).envs(env.iter().copied());
         let child = command.spawn().unwrap();
-        Agent { child, net: self.space.net(), port, name: name.to_owned(), log: self.directory.path().join(format!("{name}.log")) }
+        Agent { child, net: self.space.net(), port, name: name.to_owned(), log }
     }
 }
 
@@ -263,14 +288,23 @@ impl Agent {
         lines[lines.len().saturating_sub(40)..].join("\n")
     }
 
-    pub fn signal(&self, signal: Signal) {
-        kill(Pid::from_raw(i32::try_from(self.child.id()).unwrap()), signal).unwrap();
+    /// The agent's process, as the test sees it: the child of `nsenter`, which cannot enter a PID namespace itself.
+    pub fn pid(&self) -> i32 {
+        let children = format!("/proc/{0}/task/{0}/children", self.child.id());
+        until("the agent's process", Duration::from_secs(10), || {
+            std::fs::read_to_string(&children).ok()?.split_whitespace().next()?.parse().ok()
+        })
     }
 
-    /// Ask it to end, and wait until it has.
-    pub fn stop(mut self) -> std::process::ExitStatus {
+    pub fn signal(&self, signal: Signal) {
+        kill(Pid::from_raw(self.pid()), signal).unwrap();
+    }
+
+    /// Ask it to end, and wait until it has, in good order: by its program's own exit, or by the signal it was sent.
+    pub fn stop(mut self) {
         self.signal(Signal::SIGTERM);
-        self.child.wait().unwrap()
+        let status = self.child.wait().unwrap();
+        assert!(matches!(status.code(), Some(0 | 143)), "{} ended badly: {status}\n{}", self.name, self.log());
     }
 
     /// Wait until it ends by itself; gives its exit code.
@@ -286,7 +320,9 @@ impl Drop for Agent {
         if std::thread::panicking() {
             eprintln!("--- log of {}:\n{}", self.name, self.log());
         }
-        let _ = self.child.kill();
+        if self.child.try_wait().is_ok_and(|ended| ended.is_none()) {
+            self.signal(Signal::SIGKILL);
+        }
         let _ = self.child.wait();
     }
 }

@@ -46,8 +46,10 @@ pub async fn run(role: &OvnController, context: &Context) -> Result<(), Error> {
 }
 
 /// End without taking the node's flows, ports and registration away: it comes back.
-pub async fn before_stop(role: &OvnController) {
+pub async fn before_stop(role: &OvnController, context: &Context) {
     if let Err(error) = jsonrpc::command(&control_socket(role), "exit", &["--restart"]).await {
         warn!(target: "oaas_agent", "{}", crate::error::chain(&error));
+        return;
     }
+    system::wait_for_end(context, "ovn-controller").await;
 }

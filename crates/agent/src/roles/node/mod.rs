@@ -45,10 +45,10 @@ mod run {
             Ok(Outcome::Supervise)
         }
 
-        async fn before_stop(&self, _: &Context) {
+        async fn before_stop(&self, context: &Context) {
             match self {
-                Self::Ovsdb(role) => ovsdb::before_stop(role).await,
-                Self::OvnController(role) => controller::before_stop(role).await,
+                Self::Ovsdb(role) => ovsdb::before_stop(role, context).await,
+                Self::OvnController(role) => controller::before_stop(role, context).await,
                 Self::OpenVswitch(_) | Self::Libvirt(_) | Self::NovaCompute(_) => {}
             }
         }

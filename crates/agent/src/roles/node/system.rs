@@ -139,3 +139,14 @@ pub async fn within<T>(
         },
     }
 }
+
+/// Wait until a program has ended that was asked to in its own way; after that the agent asks it by a signal.
+pub async fn wait_for_end(context: &Context, name: &str) {
+    let gone = async {
+        while context.programs().iter().any(|running| running.name == name) {
+            sleep(Duration::from_millis(20)).await;
+        }
+    };
+    // Should it hang, the signal is what remains.
+    let _ = tokio::time::timeout(Duration::from_secs(8), gone).await;
+}

@@ -236,6 +236,8 @@ pub struct ClusterStatus {
 /// One member as the server sees it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct MemberStatus {
+    /// The beginning of its id, which is enough to name it.
+    pub id: String,
     /// Its address within the cluster.
     pub address: String,
     /// Milliseconds since it was heard of; none for the member itself, and for one that was never heard of.
@@ -262,10 +264,11 @@ pub fn parse_status(text: &str) -> Option<ClusterStatus> {
     // `f717 (f7175557-60b9-41ed-b3c3-08a4dc57cf69)`; `not yet known` while joining.
     let id = |name: &str| Some(field(name)?.split_once('(')?.1.trim_end_matches(')').to_owned());
     let members = text.lines().skip_while(|line| *line != "Servers:").skip(1).filter_map(|line| {
-        let (_, rest) = line.trim().split_once(" at ")?;
+        let (id, rest) = line.trim().split_once(" (")?;
+        let (_, rest) = rest.split_once(" at ")?;
         let (address, rest) = rest.split_once(')')?;
         let heard_ms = rest.split_once("last msg ").and_then(|(_, ago)| ago.split(' ').next()?.parse().ok());
-        Some(MemberStatus { address: address.to_owned(), heard_ms, own: rest.contains("(self)") })
+        Some(MemberStatus { id: id.to_owned(), address: address.to_owned(), heard_ms, own: rest.contains("(self)") })
     });
     Some(ClusterStatus {
         cluster: id("Cluster ID"),
@@ -284,10 +287,12 @@ pub fn parse_status(text: &str) -> Option<ClusterStatus> {
 pub enum Lead {
     /// Set the election timer, in milliseconds.
     SetElectionTimer(u64),
-    /// Remove the member with this address, so that its successor can join or a smaller cluster has its quorum.
+    /// Leave the cluster and let another lead: this member is one too many, and the last that is.
+    Leave,
+    /// Remove this member, so that its successor counts alone or a smaller cluster has its quorum.
     Remove {
-        /// Its address.
-        address: String,
+        /// The beginning of its id: after a volume was lost two members have one address.
+        id: String,
         /// Why.
         why: String,
     },
@@ -308,25 +313,34 @@ pub fn lead(me: &Member, status: &ClusterStatus, election_ms: u64, peers: &BTree
     let mut candidates: Vec<(bool, u32, &MemberStatus, String)> = Vec::new();
     for member in status.members.iter().filter(|member| !member.own) {
         let Some(ordinal) = me.ordinal_of(&member.address) else { continue };
-        let why = if peers.get(&ordinal) == Some(&Peer::Empty) {
+        let here = is_here(member, status);
+        let succeeded = status.members.iter().any(|other| {
+            other.address == member.address && other.id != member.id && is_here(other, status)
+        });
+        let why = if succeeded && !here {
+            format!("{} has lost its database and joined anew", me.pod(ordinal))
+        } else if peers.get(&ordinal) == Some(&Peer::Empty) {
             format!("{} has lost its database and is to join anew", me.pod(ordinal))
         } else if ordinal >= me.replicas {
             format!("{} is one too many, there are to be {}", me.pod(ordinal), me.replicas)
         } else {
             continue;
         };
-        candidates.push((is_here(member, status), ordinal, member, why));
+        candidates.push((here, ordinal, member, why));
     }
     // Who is away first: without them the others' majority is easier to keep. Then the last ones.
     candidates.sort_by_key(|(here, ordinal, ..)| (*here, std::cmp::Reverse(*ordinal)));
     // Removing is itself agreed on by a majority, and those who remain should be able to go on.
     let goes_on_without = |lost: &MemberStatus| {
-        let remaining = status.members.iter().filter(|member| member.address != lost.address);
+        let remaining = status.members.iter().filter(|member| member.id != lost.id);
         let (all, here) = remaining.fold((0, 0), |(all, here), member| (all + 1, here + usize::from(is_here(member, status))));
         here * 2 > all
     };
-    let (.., lost, why) = candidates.into_iter().find(|(.., lost, _)| goes_on_without(lost))?;
-    Some(Lead::Remove { address: lost.address.clone(), why })
+    if let Some((.., lost, why)) = candidates.iter().find(|(.., lost, _)| goes_on_without(lost)) {
+        return Some(Lead::Remove { id: lost.id.clone(), why: why.clone() });
+    }
+    let own = status.members.iter().find(|member| member.own)?;
+    (me.ordinal >= me.replicas && candidates.is_empty() && goes_on_without(own)).then_some(Lead::Leave)
 }
 
 fn is_here(member: &MemberStatus, status: &ClusterStatus) -> bool {
@@ -434,12 +448,33 @@ mod tests {
         assert_eq!(lead(&me(0, 3), &status, 500, &none), Some(Lead::SetElectionTimer(500)));
         assert_eq!(lead(&me(0, 3), &status, 1000, &none), None);
         let lost = BTreeMap::from([(2, Peer::Empty)]);
-        assert!(matches!(lead(&me(0, 3), &status, 1000, &lost), Some(Lead::Remove { address, .. }) if address.contains("nb-2")));
+        assert!(matches!(lead(&me(0, 3), &status, 1000, &lost), Some(Lead::Remove { id, .. }) if id == "9999"));
+        // It came back before the leader looked: the one that is not heard of is the lost one.
+        let back = STATUS.replace("last msg 120 ms ago\n", "last msg 120 ms ago\n    aaaa (aaaa at ssl:ovn-nb-2.ovn-nb.demo.svc.cluster.local:6643) next_index=3 last msg 9 ms ago\n");
+        let action = lead(&me(0, 3), &parse_status(&back).unwrap(), 1000, &none);
+        assert!(matches!(action, Some(Lead::Remove { id, why }) if id == "9999" && why.contains("joined anew")));
         // Without the second member there is no majority to agree.
         let alone = parse_status(&STATUS.replace("last msg 120 ms", "last msg 99999 ms")).unwrap();
         assert_eq!(lead(&me(0, 3), &alone, 1000, &lost), None);
         let follower = parse_status(&STATUS.replace("Role: leader", "Role: follower")).unwrap();
         assert_eq!(lead(&me(0, 3), &follower, 10_000, &none), None);
+    }
+
+    #[test]
+    fn a_leader_that_is_one_too_many_leaves_last() {
+        let status = parse_status(STATUS).unwrap();
+        let status = ClusterStatus { members: status.members[..2].to_vec(), ..status };
+        let own = |index: usize| {
+            let mut status = status.clone();
+            status.members.iter_mut().enumerate().for_each(|(n, member)| {
+                member.own = n == index;
+                member.heard_ms = Some(1);
+            });
+            status
+        };
+        assert_eq!(lead(&me(1, 1), &own(1), 1000, &BTreeMap::new()), Some(Lead::Leave));
+        assert!(matches!(lead(&me(0, 1), &own(0), 1000, &BTreeMap::new()), Some(Lead::Remove { id, .. }) if id == "8240"));
+        assert_eq!(lead(&me(1, 2), &own(1), 1000, &BTreeMap::new()), None);
     }
 
     #[test]

@@ -288,9 +288,13 @@ async fn tend(
             Some(Lead::SetElectionTimer(milliseconds)) => {
                 tell(control, "cluster/change-election-timer", &[schema, &milliseconds.to_string()]).await;
             }
-            Some(Lead::Remove { address, why }) => {
-                info!(target: "oaas_agent", "removes the member {address}: {why}");
-                tell(control, "cluster/kick", &[schema, &address]).await;
+            Some(Lead::Leave) => {
+                info!(target: "oaas_agent", "leaves the cluster: there are to be {} members", me.replicas);
+                tell(control, "cluster/leave", &[schema]).await;
+            }
+            Some(Lead::Remove { id, why }) => {
+                info!(target: "oaas_agent", "removes the member {id}: {why}");
+                tell(control, "cluster/kick", &[schema, &id]).await;
             }
             None => {}
         }
@@ -323,8 +327,9 @@ async fn convert(role: &Ovsdb) -> bool {
 }
 
 /// Hand leadership over and end: the server does both when asked to exit on its control socket.
-pub async fn before_stop(role: &Ovsdb) {
+pub async fn before_stop(role: &Ovsdb, context: &Context) {
     tell(&role.database.control_socket(&role.run_directory), "exit", &[]).await;
+    system::wait_for_end(context, "ovsdb-server").await;
 }
 
 /// Whether the member takes part in its cluster; the error says what it does instead.
