@@ -7,7 +7,8 @@ cat > /tmp/horizon/build_settings.py <<'P'
 import sys
 import types
 
-local = types.ModuleType("openstack_dashboard.local.local_settings")
+# Settings import it by this name, from a directory of theirs on the path.
+local = types.ModuleType("local.local_settings")
 local.SECRET_KEY = "only for collecting static files"
 local.STATIC_ROOT = "/opt/openstack/horizon-static"
 local.COMPRESS_OFFLINE = True

@@ -417,12 +417,12 @@ impl Builder<'_> {
         let mirrors = self.mirrors.get_or_try_init(|| Mirrors::of_machine(task)).await.context(error::MirrorSnafu)?;
         fetch::fetch(self.cache(), &wanted, mirrors, task).await.context(error::FetchSnafu { layer: name })?;
         let root = self.scratch(&format!("{name}-root"))?;
-        let (below, made) = futures::join!(self.root(image, (0..at).collect(), keys.to_vec()), async {
-            bootstrap::bootstrap(self.cache(), &self.recipes.debian, self.lock.epoch, name, &packages, &root, scratch, task).await?;
-            bootstrap::extract(self.cache(), name, extract, &parts, &root, scratch).await
-        });
-        made.context(error::BootstrapSnafu { layer: name })?;
-        let below = below?;
+        let (below, ()) = futures::try_join!(self.root(image, (0..at).collect(), keys.to_vec()), async {
+            bootstrap::bootstrap(self.cache(), &self.recipes.debian, self.lock.epoch, name, &packages, &root, scratch, task)
+                .await
+                .context(error::BootstrapSnafu { layer: name })?;
+            bootstrap::extract(self.cache(), name, extract, &parts, &root, scratch).await.context(error::BootstrapSnafu { layer: name })
+        })?;
         task.status("compares with the layers below");
         let (entries, status) = blocking({
             let root = root.clone();

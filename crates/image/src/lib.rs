@@ -21,10 +21,12 @@
 pub mod archive;
 pub mod build;
 pub mod debian;
+pub mod endpoint;
 pub mod key;
 pub mod lock;
 pub mod oci;
 pub mod process;
+pub mod push;
 pub mod python;
 pub mod recipe;
 pub mod sandbox;

@@ -9,6 +9,7 @@ use oaas_feedback::{Explain, Kind, Task};
 use snafu::{ResultExt as _, Snafu};
 
 use super::lock::Package;
+use crate::archive;
 use crate::process;
 use crate::recipe::{Debian, Extract};
 use crate::store::Cache;
@@ -65,7 +66,7 @@ pub async fn bootstrap(
     task: &Task,
 ) -> Result<(), Error> {
     task.status(format!("lays out {} packages", packages.len()));
-    let repository = repository(cache, layer, packages, scratch, task).await?;
+    let repository = repository(cache, debian, layer, packages, scratch, task).await?;
     let mut command = process::command("unshare");
     // mmdebstrap's mounts die with this namespace, also when we are killed.
     command.args(["--mount", "--propagation", "private", "--pid", "--fork", "--kill-child", "--net", "mmdebstrap"]);
@@ -89,7 +90,7 @@ pub async fn bootstrap(
 }
 
 /// A repository with the locked packages under their file names, and its index.
-async fn repository(cache: &Cache, layer: &str, packages: &[&Package], scratch: &Path, task: &Task) -> Result<PathBuf, Error> {
+async fn repository(cache: &Cache, debian: &Debian, layer: &str, packages: &[&Package], scratch: &Path, task: &Task) -> Result<PathBuf, Error> {
     let repository = scratch.join("repository");
     fs::create_dir_all(&repository).context(error::FileSnafu { path: &repository })?;
     let mut index = String::new();
@@ -104,8 +105,18 @@ async fn repository(cache: &Cache, layer: &str, packages: &[&Package], scratch: 
         index += control.trim_end();
         index += &format!("\nFilename: ./{name}\nSize: {}\nSHA256: {}\n\n", package.size, package.sha256);
     }
-    let path = repository.join("Packages");
-    fs::write(&path, index).context(error::FileSnafu { path: &path })?;
+    // mmdebstrap finds the essential packages by the suite that the repository says it is.
+    let release = format!(
+        "Suite: {0}\nCodename: {0}\nArchitectures: {1}\nSHA256:\n {2} {3} Packages\n",
+        debian.suite,
+        debian.architecture,
+        archive::sha256_of(index.as_bytes()),
+        index.len()
+    );
+    for (file, text) in [("Packages", index), ("Release", release)] {
+        let path = repository.join(file);
+        fs::write(&path, text).context(error::FileSnafu { path: &path })?;
+    }
     task.status("unpacks and configures packages");
     Ok(repository)
 }
@@ -122,7 +133,11 @@ fn finish(debian: &Debian, root: &Path) -> Result<(), Error> {
         ];
         for (file, line) in lines {
             let path = root.join(file);
-            let before = fs::read_to_string(&path).context(error::FileSnafu { path: &path })?;
+            let before = match fs::read_to_string(&path) {
+                // A root without the package passwd keeps no shadow files.
+                Err(error) if error.kind() == io::ErrorKind::NotFound && file.contains("shadow") => continue,
+                read => read.context(error::FileSnafu { path: &path })?,
+            };
             fs::write(&path, before + &line).context(error::FileSnafu { path: &path })?;
         }
         let path = root.join(home.trim_start_matches('/'));
