@@ -11,18 +11,13 @@ OAAS_CACHE_DIR ?= $(if $(XDG_CACHE_HOME),$(XDG_CACHE_HOME),$(HOME)/.cache)/oaas
 CARGO_TARGET_DIR ?= $(OAAS_CACHE_DIR)/cargo
 export OAAS_CACHE_DIR CARGO_TARGET_DIR
 
-# cargo-deny is built once per version; it takes minutes.
-CARGO_DENY_VERSION := 0.20.2
-CARGO_DENY := $(OAAS_CACHE_DIR)/tools/cargo-deny-$(CARGO_DENY_VERSION)/bin/cargo-deny
-export CARGO_DENY
-
 # What building OaaS needs, what `oaas up` needs on the machine, and what only tests need.
 BUILD_PACKAGES := gcc libc6-dev make
-UP_PACKAGES := ca-certificates gcc git iproute2 libseccomp-dev mmdebstrap nftables pkg-config procps util-linux
-TEST_PACKAGES := openssh-client
+UP_PACKAGES := apt ca-certificates coreutils dpkg ethtool gcc git iproute2 kmod libseccomp-dev mmdebstrap nftables pkg-config procps util-linux
+TEST_PACKAGES := curl dnsmasq-base iputils-ping openssh-client qemu-system-x86 qemu-utils
 
 # Tiers of `make test`, in order, each an executable in tests/tiers/ (see tests/run).
-TIERS := format lint unit deny
+TIERS := format lint deny unit node apiserver cloud
 FULL_TIERS := $(TIERS)
 
 .PHONY: help build up down test test-full lint deny packages-build packages-up packages-test
