@@ -20,7 +20,7 @@ TEST_PACKAGES := curl dnsmasq-base iputils-ping openssh-client qemu-system-x86 q
 TIERS := format lint deny unit node apiserver cloud
 FULL_TIERS := $(TIERS)
 
-.PHONY: help build up down test test-full lint deny packages-build packages-up packages-test
+.PHONY: help build up down test test-full bench lint deny packages-build packages-up packages-test
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -43,6 +43,9 @@ test-full: build packages-test ## Also what takes long
 
 test-%: build packages-test
 	tests/run $*
+
+bench: build packages-test ## Measure, and print a table
+	tests/bench
 
 lint: ## Formatting, lints, dependencies
 	tests/run format lint deny
