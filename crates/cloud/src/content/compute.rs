@@ -56,7 +56,10 @@ pub(super) fn flavor(flavor: &Flavor) -> Item {
     if let Some(id) = &flavor.id {
         fixed.insert("id".to_owned(), id.as_str().into());
     }
-    initial.insert("id".to_owned(), flavor.id.as_deref().unwrap_or("auto").into());
+    // Without an id Nova makes one; "auto" is a word of its command line only.
+    if let Some(id) = &flavor.id {
+        initial.insert("id".to_owned(), id.as_str().into());
+    }
     initial.insert("name".to_owned(), flavor.name.as_str().into());
     initial.insert("description".to_owned(), MARKER.into());
 

@@ -60,6 +60,13 @@ mod tests {
     }
 
     #[test]
+    fn the_schema_is_small_enough_to_be_a_part_of_a_resource() {
+        let schema = serde_json::to_string(&schemars::schema_for!(Content)).unwrap();
+        assert!(schema.len() < 20_000, "{} bytes", schema.len());
+        assert!(schema.contains("floatingIpFrom") && schema.contains("passwordSecretRef"));
+    }
+
+    #[test]
     fn names_are_taken_literally() {
         assert_eq!(exact_pattern("demo-vm"), "^demo-vm$");
         assert_eq!(exact_pattern("a.b(c)"), "^a\\.b\\(c\\)$");

@@ -82,3 +82,37 @@ pub fn order(items: &[Item]) -> Result<Vec<usize>, OrderError> {
     }
     Ok(sequence)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::key::Kind;
+    use crate::identity::bare;
+
+    fn item(name: &str, needs: &[&str]) -> Item {
+        let key = |name: &str| Key::new(Kind::Network, [name]);
+        Item { needs: needs.iter().map(|name| key(name)).collect(), ..bare(key(name)) }
+    }
+
+    #[test]
+    fn each_comes_after_what_it_needs_and_otherwise_in_the_order_given() {
+        assert_eq!(order(&[item("a", &["c"]), item("b", &[]), item("c", &["b"])]), Ok(vec![1, 2, 0]));
+    }
+
+    #[test]
+    fn what_cannot_be_ordered_is_named() {
+        let said = |items: &[Item]| order(items).map_err(|error| error.to_string());
+        assert_eq!(
+            said(&[item("a", &["b"])]),
+            Err("failed to plan network a: it needs network b, which is not declared".to_owned())
+        );
+        assert_eq!(
+            said(&[item("a", &["b"]), item("b", &["a"])]),
+            Err("failed to plan network a: it needs itself through others".to_owned())
+        );
+        assert_eq!(
+            said(&[item("a", &[]), item("a", &[])]),
+            Err("failed to plan network a: it is declared twice".to_owned())
+        );
+    }
+}

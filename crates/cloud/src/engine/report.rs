@@ -35,6 +35,8 @@ pub struct Outcome {
     pub key: Key,
     /// How it stands.
     pub state: State,
+    /// The object's id, if there is one; `present` for what has no id of its own.
+    pub id: Option<String>,
     /// What is known of it, such as `id`, `status`, `address`.
     pub facts: BTreeMap<String, String>,
 }
@@ -65,6 +67,11 @@ impl Report {
         self.open().next().is_none()
     }
 
+    /// Whether an item is in place.
+    pub fn in_place(outcome: &Outcome) -> bool {
+        !matches!(outcome.state, State::Waiting(_) | State::Failed { .. })
+    }
+
     /// Whether this pass wrote nothing.
     pub fn untouched(&self) -> bool {
         !self.items.iter().any(|item| matches!(item.state, State::Created | State::Corrected(_)))
@@ -72,7 +79,7 @@ impl Report {
 
     /// Items that wait or failed.
     pub fn open(&self) -> impl Iterator<Item = &Outcome> {
-        self.items.iter().filter(|item| matches!(item.state, State::Waiting(_) | State::Failed { .. }))
+        self.items.iter().filter(|item| !Self::in_place(item))
     }
 
     /// Items that failed.

@@ -287,6 +287,9 @@ fn status_hint(service: Service, status: u16, request_id: Option<&str>) -> Optio
             "{service} did not take a fresh token: check its own password in keystone_authtoken, and the clocks"
         )),
         403 => Some("the user lacks a role for this: check its role assignments".to_owned()),
+        415 if service == Service::Image => {
+            Some("Glance looks into the bytes: they may not be of the declared diskFormat".to_owned())
+        }
         413 | 429 => Some("a quota is used up: raise it for the project".to_owned()),
         500 => Some(log()),
         502..=504 => Some(format!("see whether a pod of {service} runs and is ready: `oaas why {service}`")),

@@ -208,7 +208,7 @@ fn content((server, network, flavors): Parts) -> Content {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 40, failure_persistence: None, ..ProptestConfig::default() })]
 
     /// Whatever happens to a cloud, a few passes bring it back to what is declared; a further one writes nothing; what
     /// is not ours is as it was.

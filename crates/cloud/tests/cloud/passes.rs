@@ -57,6 +57,24 @@ async fn demo_comes_about_in_one_pass_and_stays() {
 }
 
 #[tokio::test]
+async fn a_short_round_looks_only_at_what_is_open() {
+    let local = Local::new();
+    let items = demo_items();
+    local.pass(&items).await;
+    let report = local.pass(&items).await;
+    assert!(!report.settled());
+    local.cloud(|cloud| {
+        cloud.built();
+        cloud.reads.clear();
+    });
+    let options = Options { trusted: report, ..Options::default() };
+    let report = apply(&items, &local, &options, &Task::silent()).await.unwrap();
+    assert!(report.settled() && report.untouched(), "{:#?}", lines(&report));
+    assert_eq!(local.cloud(|cloud| cloud.reads.clone()), ["/v2.1/servers/detail"]);
+    assert!(report.find(Kind::FloatingIp, "demo/demo-vm").unwrap().facts["address"].starts_with("192.168."));
+}
+
+#[tokio::test]
 async fn a_server_waits_for_its_host_and_is_not_wasted() {
     let local = Local::new();
     local.cloud(|cloud| cloud.compute_ready = false);

@@ -123,7 +123,7 @@ impl Emulator {
         if flavor["swap"] == 0 {
             flavor["swap"] = json!("");
         }
-        if flavor["id"] == "auto" {
+        if flavor.get("id").is_none() {
             flavor["id"] = json!(self.fresh("flavor"));
         }
         if self
