@@ -29,12 +29,11 @@ pub(crate) async fn get(text: &str, trust: Option<&TlsTrust>) -> Result<(u16, St
         .pool_max_idle_per_host(0)
         .connect_timeout(Duration::from_secs(10))
         .user_agent("oaas-agent");
+    let mut certificates = Vec::new();
     if let Some(trust) = trust {
-        let mut certificates = Vec::new();
         for certificate in tls::read_ca(&trust.ca)? {
             certificates.push(Certificate::from_der(&certificate).context(HttpSnafu { url: text })?);
         }
-        client = client.tls_certs_only(certificates);
         if let Some(name) = &trust.server_name {
             // The certificate is verified by the URL's host: call it by its name, and say where that is.
             let (host, port) =
@@ -51,6 +50,8 @@ pub(crate) async fn get(text: &str, trust: Option<&TlsTrust>) -> Result<(u16, St
             }
         }
     }
+    // The machine's own CAs are trusted for nothing, and never read.
+    client = client.tls_certs_only(certificates);
     let client = client.build().context(HttpSnafu { url: text })?;
     let mut response = client.get(url).send().await.context(HttpSnafu { url: text })?;
     let mut body = Vec::new();

@@ -33,8 +33,8 @@ const fn default_port() -> u16 {
 ///
 /// `options_file` has everything that is known when a cloud is rendered, `wsrep_on`, `wsrep_provider`,
 /// `wsrep_sst_method` and the sizes among it. The agent adds what depends on the moment or on the member (data directory,
-/// socket, TLS files, provider options, the account of state transfers, cluster address, start position, the member's
-/// name and address): none of these may stand in `options_file`.
+/// socket, TLS files, provider options, cluster address, start position, the member's name and address, and state transfers'
+/// encryption and account: the server's own system user over the socket, without a password): none of these may stand in `options_file`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Mariadb {
@@ -142,6 +142,4 @@ pub enum ServerAccountKind {
     Operator,
     /// Read the status, from the pod itself and from the operator.
     Monitor,
-    /// Feed a joining member (mariadb-backup), from the pod itself.
-    StateTransfer,
 }

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use crate::pod::{Network, Pod};
 
-const START: Duration = Duration::from_secs(60);
+const START: Duration = Duration::from_secs(120);
 
 pub const OPTIONS: &str = "[mysqld]\nbind_address=0.0.0.0\nskip_name_resolve=ON\nperformance_schema=OFF\n\
     innodb_autoinc_lock_mode=2\ninnodb_flush_log_at_trx_commit=1\ninnodb_log_file_size=64M\nbinlog_format=ROW\n\

@@ -244,7 +244,7 @@ impl LoadSchema {
 
     async fn ensure_account(&self, conn: &mut Conn, account: &crate::config::SchemaAccount) -> Result<(), Failure> {
         let password = read_password(&account.user, &account.password_file)?;
-        let wanted = Account { user: &account.user, host: "%", password: &password, tls: "REQUIRE SSL" };
+        let wanted = Account { user: &account.user, password: &password };
         wanted.ensure(conn).await?;
         for database in &account.databases {
             // In a grant the name is a pattern: an underscore would stand for any character.

@@ -11,21 +11,11 @@ use tracing::info;
 use crate::checks::mysql::{Error, QuerySnafu, column, read_password};
 use crate::config::{ServerAccount, ServerAccountKind};
 
-/// The host part of an account.
-const fn host(kind: ServerAccountKind) -> &'static str {
-    match kind {
-        ServerAccountKind::Operator | ServerAccountKind::Monitor => "%",
-        // mariadb-backup connects through the socket.
-        ServerAccountKind::StateTransfer => "localhost",
-    }
-}
-
 /// What an account may do: the privileges, and what stands behind the name in GRANT.
 const fn grant(kind: ServerAccountKind) -> (&'static str, &'static str) {
     match kind {
         ServerAccountKind::Operator => ("ALL PRIVILEGES", " WITH GRANT OPTION"),
         ServerAccountKind::Monitor => ("PROCESS, BINLOG MONITOR", ""),
-        ServerAccountKind::StateTransfer => ("RELOAD, PROCESS, LOCK TABLES, BINLOG MONITOR, REPLICA MONITOR, CONNECTION ADMIN", ""),
     }
 }
 
@@ -34,8 +24,7 @@ pub async fn ensure(conn: &mut Conn, accounts: &[ServerAccount]) -> Result<(), E
     for account in accounts {
         let password = read_password(&account.user, &account.password_file)?;
         let (privileges, option) = grant(account.kind);
-        let tls = if account.kind == ServerAccountKind::StateTransfer { "" } else { "REQUIRE SSL" };
-        let wanted = Account { user: &account.user, host: host(account.kind), password: &password, tls };
+        let wanted = Account { user: &account.user, password: &password };
         wanted.ensure(conn).await?;
         let grant = format!("GRANT {privileges} ON *.* TO {}{option}", wanted.quoted());
         ensure_grant(conn, &wanted, "*.*", &grant).await?;
@@ -49,40 +38,35 @@ pub async fn ensure(conn: &mut Conn, accounts: &[ServerAccount]) -> Result<(), E
     Ok(())
 }
 
-/// An account as wanted.
+/// An account as wanted: from any address, over TLS alone.
 pub struct Account<'a> {
     /// Name.
     pub user: &'a str,
-    /// Host pattern.
-    pub host: &'a str,
     /// Password.
     pub password: &'a str,
-    /// `REQUIRE SSL`, or nothing where the account comes through the socket.
-    pub tls: &'a str,
 }
 
 impl Account<'_> {
-    /// `'user'@'host'`.
+    /// `'user'@'%'`.
     pub fn quoted(&self) -> String {
-        format!("{}@{}", quote(self.user), quote(self.host))
+        format!("{}@'%'", quote(self.user))
     }
 
-    /// The account exists with this password, and must use TLS where wanted; gives whether something was changed.
+    /// The account exists with this password, and must use TLS; gives whether something was changed.
     pub async fn ensure(&self, conn: &mut Conn) -> Result<bool, Error> {
         let what = || format!("ensure the account {}", self.quoted());
-        let is_right = "SELECT JSON_VALUE(Priv, '$.authentication_string') = PASSWORD(?) AND JSON_VALUE(Priv, '$.ssl_type') <=> ? \
-            FROM mysql.global_priv WHERE User = ? AND Host = ?";
         // The server's word for "any TLS" is 1.
-        let tls_type = if self.tls.is_empty() { None } else { Some("1") };
+        let is_right = "SELECT JSON_VALUE(Priv, '$.authentication_string') = PASSWORD(?) AND JSON_VALUE(Priv, '$.ssl_type') <=> '1' \
+            FROM mysql.global_priv WHERE User = ? AND Host = '%'";
         let right: Option<Option<bool>> = conn
-            .exec_first(is_right, (self.password, tls_type, self.user, self.host))
+            .exec_first(is_right, (self.password, self.user))
             .await
             .with_context(|_| QuerySnafu { what: what() })?;
         if right == Some(Some(true)) {
             return Ok(false);
         }
         info!(target: "oaas_agent", "sets the account {}", self.quoted());
-        let identity = format!("{} IDENTIFIED BY {} {}", self.quoted(), quote(self.password), self.tls);
+        let identity = format!("{} IDENTIFIED BY {} REQUIRE SSL", self.quoted(), quote(self.password));
         for statement in [format!("CREATE USER IF NOT EXISTS {identity}"), format!("ALTER USER {identity}")] {
             conn.query_drop(statement).await.with_context(|_| QuerySnafu { what: what() })?;
         }

@@ -19,6 +19,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::str::FromStr;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -105,6 +106,9 @@ pub struct LastView {
 /// What a member says of itself while its server runs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Serving {
+    /// Whether it is connected to a cluster at all, primary or not: a server that gave up never connects again.
+    #[serde(default)]
+    pub connected: bool,
     /// Whether it is part of a primary component.
     pub primary: bool,
     /// Whether it takes queries.
@@ -124,6 +128,9 @@ pub struct Report {
     pub last_view: Option<LastView>,
     /// What its running server says; not set while none runs.
     pub serving: Option<Serving>,
+    /// Whether its server was started to join and has not caught up yet.
+    #[serde(default)]
+    pub joining: bool,
     /// What it decided, for people and for the operator.
     pub decision: Option<Decision>,
 }
@@ -166,6 +173,8 @@ pub enum Wait {
     Reports(BTreeSet<String>),
     /// This member to begin the cluster.
     Starter(String),
+    /// This member to catch up first.
+    Turn(String),
 }
 
 /// Why a member does not start.
@@ -205,6 +214,7 @@ impl fmt::Display for Wait {
         match self {
             Self::Reports(members) => write!(formatter, "reports of {}", list(members)),
             Self::Starter(member) => write!(formatter, "{member} to begin the cluster"),
+            Self::Turn(member) => write!(formatter, "{member} to catch up with the cluster first"),
         }
     }
 }
@@ -295,6 +305,27 @@ pub fn decide(me: &str, intent: &Intent, reports: &BTreeMap<String, Report>) -> 
     }
 }
 
+/// For how long a member that joins lets others go first.
+pub const TURN_LIMIT: Duration = Duration::from_secs(60);
+
+/// The member that has to catch up before `me` joins: members that join at the same time are fed at the same time, and
+/// Galera 26.4.23 loses transactions of one of them (`IST didn't contain all write sets`, seen with three members killed
+/// at once), which costs it a restart. `waited` is how long this member has waited for its turn already.
+pub fn turn(me: &str, order: &[String], reports: &BTreeMap<String, Report>, waited: Duration) -> Option<String> {
+    if waited >= TURN_LIMIT {
+        return None;
+    }
+    let before_me = order.iter().take_while(|member| *member != me);
+    let decided = before_me.filter(|member| {
+        reports.get(*member).is_some_and(|report| {
+            let synced = report.serving.as_ref().is_some_and(|serving| serving.synced);
+            report.decision == Some(Decision::Join) && !synced
+        })
+    });
+    let joining = order.iter().filter(|member| *member != me && reports.get(*member).is_some_and(|report| report.joining));
+    decided.chain(joining).next().cloned()
+}
+
 /// Where others serve there is nothing to decide but whether our data belongs to them.
 fn beside_a_primary(me: &str, mine: &Volume, reports: &BTreeMap<String, Report>) -> Option<Decision> {
     let (member, position) = reports.iter().filter(|(member, _)| *member != me).find_map(|(member, report)| {
@@ -334,7 +365,9 @@ fn most_advanced(order: &[String], reports: &BTreeMap<String, Report>) -> Option
 /// Whether a member of the last view has nothing left that could be compared. One whose state transfer was cut off was
 /// behind the member that fed it, so it is no loss.
 fn is_lost(report: &Report) -> bool {
-    matches!(report.volume, Some(Volume::New | Volume::Initialised | Volume::Emptied { .. }))
+    // What the volume held at the start says nothing once the server has followed the cluster.
+    position_of(report).is_none()
+        && matches!(report.volume, Some(Volume::New | Volume::Initialised | Volume::Emptied { .. }))
 }
 
 /// Nobody has data, nobody remembers any: a first start.

@@ -1,6 +1,7 @@
 //! The table of starts.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use proptest::prelude::*;
 
@@ -18,7 +19,7 @@ fn names(names: &[&str]) -> BTreeSet<String> {
 }
 
 fn report(volume: Volume) -> Report {
-    Report { volume: Some(volume), last_view: None, serving: None, decision: None }
+    Report { volume: Some(volume), last_view: None, serving: None, joining: false, decision: None }
 }
 
 fn data(seqno: i64) -> Report {
@@ -30,7 +31,7 @@ fn view(seqno: i64) -> LastView {
 }
 
 fn serving(primary: bool, seqno: i64) -> Report {
-    let serving = Serving { primary, synced: primary, position: Some(at(seqno)), members: names(&["a", "b", "c"]) };
+    let serving = Serving { connected: true, primary, synced: primary, position: Some(at(seqno)), members: names(&["a", "b", "c"]) };
     Report { serving: Some(serving), ..data(seqno) }
 }
 
@@ -185,6 +186,29 @@ fn of_equals_the_one_that_runs_makes_the_new_component() {
 }
 
 #[test]
+fn a_member_that_was_fed_since_its_start_is_not_lost() {
+    let mut fed = serving(false, 9);
+    fed.volume = Some(Volume::New);
+    let all = reports([("a", data(9)), ("b", data(9)), ("c", fed)]);
+    assert_eq!(decide("c", &three(), &all), bootstrap(9));
+}
+
+#[test]
+fn members_join_one_after_another() {
+    let order = three().members;
+    let joins = |joining| Report { joining, decision: Some(Decision::Join), ..data(9) };
+    let both = reports([("a", serving(true, 9)), ("b", joins(false)), ("c", joins(false))]);
+    assert_eq!(turn("b", &order, &both, Duration::ZERO), None);
+    assert_eq!(turn("c", &order, &both, Duration::ZERO), Some("b".to_owned()));
+    assert_eq!(turn("c", &order, &both, TURN_LIMIT), None, "a member that never catches up does not block others");
+    let late = reports([("a", serving(true, 9)), ("b", joins(false)), ("c", joins(true))]);
+    assert_eq!(turn("b", &order, &late, Duration::ZERO), Some("c".to_owned()));
+    let done = Report { decision: Some(Decision::Join), ..serving(true, 9) };
+    let after = reports([("a", serving(true, 9)), ("b", done), ("c", joins(false))]);
+    assert_eq!(turn("c", &order, &after, Duration::ZERO), None);
+}
+
+#[test]
 fn a_stranger_is_refused() {
     let decision = decide("z", &three(), &reports([("z", report(Volume::New))]));
     assert_eq!(decision, Decision::Refuse(Refusal::NotAMember { name: "z".to_owned() }));
@@ -221,7 +245,7 @@ fn any_report() -> impl Strategy<Value = Report> {
     (proptest::option::weighted(0.9, any_volume()), proptest::option::of((0..5i64, members)), any::<bool>()).prop_map(
         |(volume, last_view, _)| {
             let last_view = last_view.map(|(seqno, members)| LastView { position: at(seqno), members: names(&members) });
-            Report { volume, last_view, serving: None, decision: None }
+            Report { volume, last_view, serving: None, joining: false, decision: None }
         },
     )
 }

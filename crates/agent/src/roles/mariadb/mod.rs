@@ -27,16 +27,16 @@ use mysql_async::prelude::Queryable as _;
 use nix::unistd::{Uid, User};
 use oaas_feedback::{Explain, Kind};
 use serde::Deserialize;
-use snafu::{OptionExt as _, ResultExt as _, Snafu};
-use tokio::time::{sleep, timeout};
+use snafu::{OptionExt as _, ResultExt as _, Snafu, ensure};
+use tokio::time::{Instant, sleep, timeout};
 use tracing::{info, warn};
 
-use self::decide::{Decision, Intent, Position, Report, Serving, Volume, decide};
+use self::decide::{Decision, Intent, Position, Report, Serving, Volume, Wait, decide, turn};
 use self::server::Start;
 use self::volume::Store;
 use crate::checks::mysql;
 use crate::checks;
-use crate::config::{Mariadb, Role as RoleConfig, ServerAccountKind};
+use crate::config::{Mariadb, Role as RoleConfig};
 use crate::context::{Context, Outcome, Phase, Role};
 use crate::error::{Failure, chain};
 use crate::{prepare, run};
@@ -49,6 +49,8 @@ const RECOVER_LIMIT: Duration = Duration::from_secs(3600);
 const PEER_LIMIT: Duration = Duration::from_secs(2);
 /// How long the server may take for a question through its socket.
 const SOCKET_LIMIT: Duration = Duration::from_secs(5);
+/// How long a server that answers may be without any connection to the cluster: it has given up then.
+const GIVEN_UP: Duration = Duration::from_secs(15);
 /// Between two looks while something is waited for.
 const SOON: Duration = Duration::from_millis(100);
 /// Between two looks at the other members, and at a server that serves.
@@ -63,6 +65,8 @@ enum Error {
     NoUser { uid: u32 },
     #[snafu(display("failed to find the position of the database in {data}: its log names none"))]
     NoPosition { data: String },
+    #[snafu(display("failed to keep the server in the cluster: it has given up and is not connected to any member"))]
+    GaveUp,
     #[snafu(display("failed to understand the override: {what}"))]
     Override { what: String },
 }
@@ -72,7 +76,7 @@ impl Explain for Error {
         match self {
             Self::NotAMember { .. } | Self::Override { .. } => Kind::Input,
             Self::NoUser { .. } => Kind::Environment,
-            Self::NoPosition { .. } => Kind::Failed,
+            Self::NoPosition { .. } | Self::GaveUp => Kind::Failed,
         }
     }
 
@@ -80,6 +84,7 @@ impl Explain for Error {
         match self {
             Self::NotAMember { .. } => Some("the members' first labels are the pods' names".to_owned()),
             Self::NoUser { uid } => Some(format!("run the pod as a user of the image's /etc/passwd, not as {uid}")),
+            Self::GaveUp => Some("the reason stands in the server's log above; a restart of the container joins again".to_owned()),
             Self::NoPosition { .. } | Self::Override { .. } => None,
         }
     }
@@ -116,8 +121,13 @@ impl Member {
         let uid = Uid::effective();
         let system_user = User::from_uid(uid).ok().flatten().with_context(|| NoUserSnafu { uid: uid.as_raw() })?.name;
         let store = Store::new(&config.volume);
-        let report = Report { volume: None, last_view: store.last_view()?, serving: None, decision: None };
+        let report = Report { volume: None, last_view: store.last_view()?, serving: None, joining: false, decision: None };
         Ok(Self { context: context.clone(), config: config.clone(), me, system_user, store, report })
+    }
+
+    /// The system user that the server runs as: the configured one where the agent is root, else the agent's own.
+    fn server_user(&self) -> &str {
+        if Uid::effective().is_root() { &self.config.user } else { &self.system_user }
     }
 
     /// The directories and files that the server needs, at each start.
@@ -133,11 +143,7 @@ impl Member {
         ] {
             prepare::copy_tree(from, to, Some(mode), owner)?;
         }
-        let transfer = self.config.accounts.iter().find(|account| account.kind == ServerAccountKind::StateTransfer);
-        let password =
-            transfer.map(|account| mysql::read_password(&account.user, &account.password_file)).transpose()?;
-        let auth = transfer.map(|account| account.user.as_str()).zip(password.as_deref());
-        let text = server::options(&self.config, &self.me, &self.store.data(), auth);
+        let text = server::options(&self.config, &self.me, &self.store.data(), self.server_user());
         prepare::write_file(&server::options_path(&self.config), text.as_bytes(), 0o600, owner)?;
         self.store.remove_fresh()?;
         prepare::make_dir(&self.store.data(), Some("0700"), owner)?;
@@ -182,6 +188,7 @@ impl Member {
 
     /// Decide until there is something to start, and start it.
     async fn start(&mut self) -> Result<(), Failure> {
+        let mut joins_since = None;
         let how = loop {
             self.follow_config();
             let reports = self.reports().await;
@@ -194,13 +201,19 @@ impl Member {
                 }
                 Decision::Bootstrap { .. } => break Start::Bootstrap,
                 Decision::Join => {
-                    break Start::Join(self.config.members.clone());
+                    let since = *joins_since.get_or_insert_with(Instant::now);
+                    match turn(&self.me, &self.config.members, &reports, since.elapsed()) {
+                        None => break Start::Join(self.config.members.clone()),
+                        Some(first) => self.context.waits_for(Wait::Turn(first).to_string()),
+                    }
                 }
                 Decision::Wait(wait) => self.context.waits_for(wait.to_string()),
                 Decision::Refuse(refusal) => self.context.waits_for(refusal.to_string()),
             }
             sleep(LATER).await;
         };
+        self.report.joining = how != Start::Bootstrap;
+        self.context.report(&self.report);
         self.store.forget_view()?;
         if how == Start::Bootstrap {
             self.store.allow_bootstrap(Some(&self.config.user))?;
@@ -218,7 +231,7 @@ impl Member {
         self.context.waits_for("a new data directory");
         let fresh = self.store.fresh();
         prepare::make_dir(&fresh, Some("0700"), Some(&self.config.user))?;
-        let install = server::install(&self.config, &fresh, &self.system_user);
+        let install = server::install(&self.config, &fresh, self.server_user());
         self.context.finish("mariadb-install-db", &install, INSTALL_LIMIT).await?.success("mariadb-install-db")?;
         self.store.adopt_fresh()?;
         Ok(())
@@ -276,6 +289,7 @@ impl Member {
     /// Watch over the running server for ever.
     async fn watch(&mut self) -> Result<Outcome, Failure> {
         let mut conn: Option<Conn> = None;
+        let mut connected = Instant::now();
         loop {
             let looked = match timeout(SOCKET_LIMIT, self.look(&mut conn)).await {
                 Ok(looked) => looked,
@@ -284,8 +298,13 @@ impl Member {
             match looked {
                 Ok(serving) => {
                     let (primary, synced) = (serving.primary, serving.synced);
+                    if serving.connected {
+                        connected = Instant::now();
+                    }
+                    ensure!(connected.elapsed() < GIVEN_UP, GaveUpSnafu);
                     self.report.serving = Some(serving);
                     if primary && synced {
+                        self.report.joining = false;
                         self.serve(&mut conn).await?;
                     } else if !primary && self.context.phase() == Phase::Running {
                         self.heal(&mut conn).await?;
@@ -295,6 +314,7 @@ impl Member {
                 }
                 Err(why) => {
                     conn = None;
+                    connected = Instant::now();
                     self.report.serving = None;
                     if self.context.phase() == Phase::Preparing {
                         self.context.waits_for(format!("the server to answer: {why}"));

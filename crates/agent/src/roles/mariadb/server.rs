@@ -1,6 +1,5 @@
 //! The server's commands and the options that depend on the moment.
 
-use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use super::decide::Position;
@@ -11,7 +10,7 @@ pub fn run_dir(config: &Mariadb) -> PathBuf {
     config.socket.parent().map_or_else(|| PathBuf::from("/run/mysqld"), Path::to_owned)
 }
 
-/// The options file that the agent writes: readable by the server's user alone, it holds a password.
+/// The options file that the agent writes.
 pub fn options_path(config: &Mariadb) -> PathBuf {
     run_dir(config).join("agent.cnf")
 }
@@ -23,7 +22,7 @@ pub fn tls_files(config: &Mariadb) -> TlsFiles {
 }
 
 /// The content of the agent's options file: the rendered options, then what depends on this member.
-pub fn options(config: &Mariadb, member: &str, data: &Path, transfer: Option<(&str, &str)>) -> String {
+pub fn options(config: &Mariadb, member: &str, data: &Path, system_user: &str) -> String {
     let tls = tls_files(config);
     let (ca, cert, key) = (tls.ca.display(), tls.cert.display(), tls.key.display());
     let mut provider: Vec<String> = vec![
@@ -33,29 +32,20 @@ pub fn options(config: &Mariadb, member: &str, data: &Path, transfer: Option<(&s
         format!("socket.ssl_key={key}"),
     ];
     provider.extend(config.provider_options.iter().map(|(name, value)| format!("{name}={value}")));
-    let mut text = format!(
-        "!include {}\n\n[mysqld]\ndatadir={}\nsocket={}\npid_file={}\n\
+    format!(
+        "!include {}\n\n[mysqld]\nskip_slave_start=ON\ndatadir={}\nsocket={}\npid_file={}\n\
          ssl_ca={ca}\nssl_cert={cert}\nssl_key={key}\n\
          wsrep_node_name={}\nwsrep_node_address={member}\nwsrep_node_incoming_address={member}:3306\n\
-         wsrep_provider_options=\"{}\"\n",
+         wsrep_provider_options=\"{}\"\n\
+         wsrep_sst_auth={system_user}:\n\n\
+         [sst]\nencrypt=3\ntca={ca}\ntcert={cert}\ntkey={key}\nssl-mode=VERIFY_CA\n",
         config.options_file.display(),
         data.display(),
         config.socket.display(),
         run_dir(config).join("mariadbd.pid").display(),
         first_label(member),
         provider.join(";"),
-    );
-    if let Some((user, password)) = transfer {
-        // Writing to a String cannot fail.
-        let _ = writeln!(text, "wsrep_sst_auth=\"{user}:{}\"", escape(password));
-    }
-    let _ = write!(text, "\n[sst]\nencrypt=3\ntca={ca}\ntcert={cert}\ntkey={key}\nssl-mode=VERIFY_CA\n");
-    text
-}
-
-/// An option file's quoting: backslash and quotation mark are escaped.
-fn escape(value: &str) -> String {
-    value.replace('\\', "\\\\").replace('"', "\\\"")
+    )
 }
 
 /// The pod's name: a member's first label.
@@ -72,7 +62,7 @@ pub fn install(config: &Mariadb, fresh: &Path, system_user: &str) -> Program {
             "--no-defaults".to_owned(),
             format!("--datadir={}", fresh.display()),
             "--auth-root-authentication-method=socket".to_owned(),
-            // Whoever the agent runs as is root of the database over the socket, and nobody else.
+            // Besides root, the user of the server itself is let in over the socket: it feeds joining members.
             format!("--auth-root-socket-user={system_user}"),
             "--skip-test-db".to_owned(),
             "--skip-name-resolve".to_owned(),
@@ -133,12 +123,11 @@ mod tests {
 
     #[test]
     fn the_options_of_a_member() {
-        let text = options(&config(), "mariadb-0.mariadb.demo.svc", Path::new("/var/lib/mysql/data"), Some(("sst", "a\"b\\")));
+        let text = options(&config(), "mariadb-0.mariadb.demo.svc", Path::new("/var/lib/mysql/data"), "mysql");
         assert!(text.starts_with("!include /etc/mysql/oaas.cnf\n"));
         assert!(text.contains("wsrep_node_name=mariadb-0\n"));
         assert!(text.contains("socket.ssl_key=/run/mysqld/tls/tls.key;evs.inactive_check_period=PT0.25S;"));
-        assert!(text.contains("wsrep_sst_auth=\"sst:a\\\"b\\\\\"\n"));
-        assert!(!options(&config(), "a.b", Path::new("/d"), None).contains("wsrep_sst_auth"));
+        assert!(text.contains("\nwsrep_sst_auth=mysql:\n"));
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::decide::{LastView, Position, Serving};
 
 /// The status variables read.
-pub const QUERY: &str = "SHOW GLOBAL STATUS WHERE Variable_name IN ('wsrep_ready', 'wsrep_cluster_status', \
+pub const QUERY: &str = "SHOW GLOBAL STATUS WHERE Variable_name IN ('wsrep_ready', 'wsrep_connected', 'wsrep_cluster_status', \
     'wsrep_local_state_comment', 'wsrep_local_state_uuid', 'wsrep_last_committed', 'wsrep_incoming_addresses')";
 
 /// How many transactions may pass until the position on the volume is brought up to date.
@@ -19,6 +19,7 @@ pub fn understand(pairs: &BTreeMap<String, String>) -> Serving {
         .ok()
         .map(|seqno| Position { uuid: value("wsrep_local_state_uuid").to_owned(), seqno })
         .filter(Position::is_defined);
+    let connected = value("wsrep_connected") == "ON";
     let primary = value("wsrep_cluster_status") == "Primary";
     let state = value("wsrep_local_state_comment");
     let synced = primary && value("wsrep_ready") == "ON" && matches!(state, "Synced" | "Donor/Desynced");
@@ -26,7 +27,7 @@ pub fn understand(pairs: &BTreeMap<String, String>) -> Serving {
         .split(',')
         .filter_map(|address| address.rsplit_once(':').map(|(host, _)| host.to_owned()))
         .collect();
-    Serving { primary, synced, position, members }
+    Serving { connected, primary, synced, position, members }
 }
 
 /// The view to remember, if it differs from the remembered one enough to be written.
@@ -66,6 +67,7 @@ mod tests {
     fn pairs(status: &str, state: &str) -> BTreeMap<String, String> {
         [
             ("wsrep_ready", "ON"),
+            ("wsrep_connected", "ON"),
             ("wsrep_cluster_status", status),
             ("wsrep_local_state_comment", state),
             ("wsrep_local_state_uuid", UUID),
@@ -89,7 +91,7 @@ mod tests {
     fn the_status_is_understood() {
         let serving = understand(&pairs("Primary", "Synced"));
         let members = names(&["mariadb-0.db.svc", "mariadb-1.db.svc"]);
-        assert_eq!(serving, Serving { primary: true, synced: true, position: Some(at(7)), members });
+        assert_eq!(serving, Serving { connected: true, primary: true, synced: true, position: Some(at(7)), members });
         assert!(!understand(&pairs("Primary", "Joining")).synced);
         assert!(!understand(&pairs("non-Primary", "Synced")).synced);
         assert_eq!(understand(&BTreeMap::new()).position, None);
