@@ -6,9 +6,11 @@ Writes /usr/share/oaas/schema/<database>.sql.zst and index.json:
 The database server is that of the infrastructure image, at /mnt/infra, which shares our /tmp.
 """
 
+import ast
 import concurrent.futures
 import hashlib
-import importlib
+import importlib.util
+import itertools
 import json
 import os
 import pathlib
@@ -17,30 +19,35 @@ import subprocess
 import time
 import uuid
 
-from alembic.script import ScriptDirectory
-
 OUT = pathlib.Path("/usr/share/oaas/schema")
 WORK = pathlib.Path("/tmp/schema")
 SOCKET = "/tmp/schema/mysqld.sock"
 TABLE = "alembic_version"
 # What devstack and the installation guides create databases with; names that clouds use too.
 CHARSET, COLLATION = "utf8mb3", "utf8mb3_general_ci"
-# Where each database's migrations lie: (module, directory below it).
+# Where each database's migrations lie: (package, directory below it).
 MIGRATIONS = {
-    "keystone": ("keystone.common.sql", "migrations"),
-    "glance": ("glance.db.sqlalchemy", "alembic_migrations"),
-    "placement": ("placement.db.sqlalchemy", "alembic"),
-    "nova_api": ("nova.db.api", "migrations"),
-    "nova_cell0": ("nova.db.main", "migrations"),
-    "nova": ("nova.db.main", "migrations"),
-    "neutron": ("neutron.db.migration", "alembic_migrations"),
-    "cinder": ("cinder.db", "migrations"),
-    "heat": ("heat.db", "migrations"),
+    "keystone": ("keystone", "common/sql/migrations"),
+    "glance": ("glance", "db/sqlalchemy/alembic_migrations"),
+    "placement": ("placement", "db/sqlalchemy/alembic"),
+    "nova_api": ("nova", "db/api/migrations"),
+    "nova_cell0": ("nova", "db/main/migrations"),
+    "nova": ("nova", "db/main/migrations"),
+    "neutron": ("neutron", "db/migration/alembic_migrations"),
+    "cinder": ("cinder", "db/migrations"),
+    "heat": ("heat", "db/migrations"),
 }
 # Cells as templates: nova fills in the parts of its own [database]/connection and transport_url.
 CELL_DATABASE = "{scheme}://{username}:{password}@{hostname}:{port}/%s?{query}"
 CELL_BUS = "{scheme}://{username}:{password}@{hostname}:{port}/{path}?{query}"
 CELL1 = str(uuid.uuid5(uuid.NAMESPACE_DNS, "cell1.oaas.dev"))
+# Lines of a table's definition whose order means nothing.
+KINDS = ("  KEY ", "  UNIQUE KEY ", "  CONSTRAINT ")
+# Rows that migrations give random identifiers: (table, column, what tells its rows apart, columns that refer to it).
+RANDOM = {
+    "neutron": [("securitygroupdefaultrules", "id", "standard_attr_id", [])],
+    "cinder": [("volume_types", "id", "name", []), ("group_types", "id", "name", [("group_type_specs", "group_type_id")])],
+}
 # When every row was made, so that dumps repeat.
 WHEN = "2026-01-01 00:00:00"
 
@@ -83,27 +90,27 @@ def start_server():
     raise SystemExit("mariadbd did not open its socket within 30 s")
 
 
-def config(name, sections):
+def config(file, sections):
     """An oslo.config file."""
-    path = WORK / name
+    path = WORK / file
     text = "".join(f"[{section}]\n" + "".join(f"{k} = {v}\n" for k, v in options.items()) for section, options in sections.items())
     path.write_text(text)
     return str(path)
 
 
 def url(database):
-    return f"mysql+pymysql://root@localhost/{database}?unix_socket={SOCKET}"
+    return f"mysql+pymysql://root@localhost:3306/{database}?unix_socket={SOCKET}"
 
 
-def plain(name, database, *command):
+def plain(program, database, *command):
     """A service whose migrations are one command."""
     file = config(f"{database}.conf", {"database": {"connection": url(database)}, "DEFAULT": {"use_stderr": "true"}})
-    run(f"/opt/openstack/bin/{name}", "--config-file", file, *command, cwd=WORK)
+    run(f"/opt/openstack/bin/{program}", "--config-file", file, *command, cwd=WORK)
 
 
 def nova():
     """The API database with its cells, then the two cells' databases."""
-    main = config("nova.conf", {"api_database": {"connection": url("nova_api")}, "database": {"connection": url("nova")}, "DEFAULT": {"transport_url": "rabbit://"}})
+    main = config("nova.conf", {"api_database": {"connection": url("nova_api")}, "database": {"connection": url("nova")}, "DEFAULT": {"transport_url": "rabbit://build:build@localhost:5672/"}})
     cell0 = config("nova_cell0.conf", {"api_database": {"connection": url("nova_api")}, "database": {"connection": url("nova_cell0")}})
     manage = "/opt/openstack/bin/nova-manage"
     with concurrent.futures.ThreadPoolExecutor() as pool:
@@ -141,11 +148,20 @@ def check_cells(manage):
 
 
 def heads(database):
-    """The revisions that the code wants, by its own migration scripts."""
-    module, below = MIGRATIONS[database]
-    root = pathlib.Path(importlib.util.find_spec(module).submodule_search_locations[0]) / below
-    places = sorted({str(file.parent) for file in root.glob("versions/**/*.py") if file.name != "__init__.py"})
-    return sorted(ScriptDirectory(str(root), version_locations=places).get_heads())
+    """The revisions that the code wants: those in its migration scripts that no other one follows or depends on.
+
+    Read, not imported: two services in one process get into each other's configuration options.
+    """
+    package, below = MIGRATIONS[database]
+    root = pathlib.Path(importlib.util.find_spec(package).submodule_search_locations[0]) / below
+    revisions, followed = set(), set()
+    for file in root.glob("versions/**/*.py"):
+        for node in ast.parse(file.read_text()).body:
+            targets = node.targets if isinstance(node, ast.Assign) else []
+            names = {target.id for target in targets if isinstance(target, ast.Name)} & {"revision", "down_revision", "depends_on"}
+            if names and (value := ast.literal_eval(node.value)):
+                (revisions if "revision" in names else followed).update([value] if isinstance(value, str) else value)
+    return sorted(revisions - followed)
 
 
 def still(database):
@@ -159,8 +175,31 @@ def still(database):
         sql(f"update `{table}` set `{column}` = '{WHEN}' where `{column}` is not null", database)
 
 
+def name(database):
+    """Give rows with random identifiers the same ones each time."""
+    for table, column, key, referring in RANDOM.get(database, []):
+        for line in sql(f"select {column}, {key} from {table}", database).splitlines():
+            old, row = line.split("\t")
+            new = uuid.uuid5(uuid.NAMESPACE_DNS, f"{row}.{table}.{database}.oaas.dev")
+            changes = [f"update {t} set {c} = '{new}' where {c} = '{old}'" for t, c in [(table, column), *referring]]
+            sql("set foreign_key_checks = 0; " + "; ".join(changes), database)
+
+
+def ordered(text):
+    """The dump with each table's keys and constraints sorted: the migrations' libraries make them in random order."""
+    lines = []
+    for kind, group in itertools.groupby(text.splitlines(), lambda line: next((k for k in KINDS if line.startswith(k)), "")):
+        group = list(group)
+        if kind:
+            ends = [line.endswith(",") for line in group]
+            group = [line + ("," if comma else "") for line, comma in zip(sorted(line.removesuffix(",") for line in group), ends)]
+        lines.extend(group)
+    return "\n".join(lines) + "\n"
+
+
 def dump(database, version):
     """Write one database's dump; hand back its entry of the index."""
+    name(database)
     still(database)
     recorded = sorted(sql(f"select version_num from {TABLE}", database).split())
     if recorded != heads(database):
@@ -170,8 +209,9 @@ def dump(database, version):
             "mariadb-dump", "--no-defaults", f"--socket={SOCKET}", "--skip-dump-date", "--skip-comments", "--single-transaction", "--skip-lock-tables",
             "--no-tablespaces", "--order-by-primary", "--hex-blob", "--triggers", "--skip-add-locks", "--default-character-set=utf8mb4", database,
         ),
-        check=True, stdout=subprocess.PIPE,
+        check=True, stdout=subprocess.PIPE, text=True,
     ).stdout
+    text = ordered(text).encode()
     path = OUT / f"{database}.sql.zst"
     subprocess.run(["zstd", "-q", "-f", "-19", "-o", path], input=text, check=True)
     digest = hashlib.sha256(path.read_bytes()).hexdigest()

@@ -1,4 +1,5 @@
-//! Drives the crate without the command line: `build [lock DIRECTORY | IMAGE...]`.
+//! Drives the crate without the command line: `build [lock DIRECTORY | IMAGE...]`. `ARTEFACTS=name=path,...` hands over
+//! what recipes put into images besides this program as the agent.
 
 use std::error::Error;
 use std::path::Path;
@@ -29,7 +30,9 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let start = Instant::now();
     let task = Task::root(Arc::new(Plain(start)), "images");
-    let options = BuildOptions::of_user()?;
+    let mut options = BuildOptions::of_user()?;
+    let artefacts = std::env::var("ARTEFACTS").unwrap_or_default();
+    options.artefacts.extend(artefacts.split(',').filter_map(|a| a.split_once('=')).map(|(name, path)| (name.to_owned(), path.into())));
     if let [command, directory] = &arguments[..]
         && command == "lock"
     {

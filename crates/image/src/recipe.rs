@@ -48,7 +48,7 @@ pub struct Config {
     pub entrypoint: Vec<String>,
 }
 
-/// One layer: a name, unique over all images, and where its files come from.
+/// One layer: a name, unique over all images (but for artefacts, which may be in several), and where its files come from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Layer {
     /// Names the layer in messages and in the lock file.
@@ -295,7 +295,7 @@ impl Recipes {
         let mut names = BTreeSet::new();
         for recipe in self.images.values() {
             self.layers(&recipe.name)?;
-            for layer in recipe.layers.iter().filter(|l| !l.is_thin()) {
+            for layer in recipe.layers.iter().filter(|l| !matches!(l.source, Source::Artefact { .. })) {
                 ensure!(names.insert(&layer.name), error::TwiceSnafu { what: "layers", name: &layer.name });
             }
         }
