@@ -215,7 +215,7 @@ fn core_image(
     for (path, content) in grub.all(PLATFORM, "") {
         tool::write(&platform.join(&path[PLATFORM.len()..]), content).context(ToolSnafu)?;
     }
-    tool::write(&directory.join("grub.cfg"), recipe::GRUB_CFG.as_bytes()).context(ToolSnafu)?;
+    tool::write(&directory.join("grub.cfg"), recipe::grub_commands().as_bytes()).context(ToolSnafu)?;
     let mkimage = common.file("usr/bin/grub-mkimage").context(DebSnafu)?;
     // The prefix names no disk: GRUB takes the one it was started from.
     let arguments = [

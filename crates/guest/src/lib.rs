@@ -31,6 +31,7 @@ mod tool;
 
 pub use build::{BuildError, Built, GuestInputs, build};
 pub use lock::{LockedPackage, locked_packages};
+pub use recipe::key;
 
 /// The name of the image file and of the image in Glance.
 pub const NAME: &str = "oaas-guest";

@@ -1,12 +1,49 @@
 //! The recipe of `images/guest`, compiled in and parsed.
 
 use include_dir::{Dir, include_dir};
+use sha2::{Digest, Sha256};
 
 /// Our own files in the guest.
 pub(crate) static ROOTFS: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/../../images/guest/rootfs");
 
-/// What GRUB does, as commands of its rescue shell.
-pub(crate) const GRUB_CFG: &str = include_str!("../../../images/guest/grub.cfg");
+/// What GRUB does, as commands of its rescue shell, which knows no comments.
+pub(crate) fn grub_commands() -> String {
+    include_str!("../../../images/guest/grub.cfg")
+        .lines()
+        .filter(|line| !line.starts_with('#'))
+        .flat_map(|line| [line, "\n"])
+        .collect()
+}
+
+/// What names everything that the image is made from, in hex: the compiled-in recipe and the revision of this crate's
+/// code. Packages are part of it by their hashes.
+pub fn key() -> String {
+    /// Raised when the code makes another image from the same recipe.
+    const REVISION: u32 = 2;
+    let mut hash = Sha256::new();
+    hash.update(REVISION.to_le_bytes());
+    let texts = [
+        include_str!("../../../images/guest/grub.cfg"),
+        include_str!("../../../images/guest/contents"),
+        include_str!("../../../images/guest/modules"),
+        include_str!("../../../images/guest/packages.lock"),
+    ];
+    for text in texts {
+        hash.update(text.len().to_le_bytes());
+        hash.update(text);
+    }
+    hash_directory(&ROOTFS, &mut hash);
+    hex::encode(hash.finalize())
+}
+
+fn hash_directory(directory: &Dir<'_>, hash: &mut Sha256) {
+    for file in directory.files() {
+        hash.update(file.path().to_string_lossy().as_bytes());
+        hash.update(file.contents().len().to_le_bytes());
+        hash.update(file.contents());
+    }
+    directory.dirs().for_each(|inner| hash_directory(inner, hash));
+}
 
 /// A file that goes from a package into the guest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,8 +99,12 @@ mod tests {
     }
 
     #[test]
-    fn grub_gets_whole_commands() {
-        assert!(GRUB_CFG.lines().all(|line| !line.starts_with(' ')));
-        assert!(GRUB_CFG.ends_with("boot\n"));
+    fn grub_gets_commands_and_no_comments() {
+        let commands = grub_commands();
+        let words: Vec<_> = commands.lines().filter_map(|line| line.split(' ').next()).collect();
+        assert_eq!(words, ["linux16", "initrd16", "boot"]);
+        // The kernel takes 2047 bytes, and messages end on the serial console, which Nova logs.
+        assert!(commands.len() < 2047);
+        assert!(commands.rfind("console=ttyS0") > commands.rfind("console=tty0"));
     }
 }

@@ -115,7 +115,7 @@ fn the_image_does_what_its_readme_says() {
         String::from_utf8_lossy(&strict.stderr)
     );
     machine.control().ask(r#"{"execute":"system_powerdown"}"#);
-    machine.ended(Duration::from_secs(25));
+    machine.ended(Duration::from_secs(5));
 
     // Another machine from a snapshot of this disk: the host key must not be shared. Its metadata service is late: it
     // serves without, and takes the key when it comes.
@@ -175,7 +175,7 @@ fn first_boot(directory: &Path, disk: &Path, key_sha256: &str, key_md5: &str, dh
     logs_in_on_the_console(&machine);
 
     machine.control().ask(r#"{"execute":"system_powerdown"}"#);
-    let took = machine.ended(Duration::from_secs(25));
+    let took = machine.ended(Duration::from_secs(5));
     println!("power button to off: {took:.2?}");
     let console = fs::read_to_string(directory.join("console.log")).unwrap();
     assert!(console.contains("GUEST-POWEROFF"), "{console}");
