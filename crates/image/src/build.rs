@@ -417,7 +417,11 @@ impl Builder<'_> {
         let mirrors = self.mirrors.get_or_try_init(|| Mirrors::of_machine(task)).await.context(error::MirrorSnafu)?;
         fetch::fetch(self.cache(), &wanted, mirrors, task).await.context(error::FetchSnafu { layer: name })?;
         let root = self.scratch(&format!("{name}-root"))?;
-        let (below, ()) = futures::try_join!(self.root(image, (0..at).collect(), keys.to_vec()), async {
+        let layers = self.recipes.layers(image).context(error::RecipeSnafu)?;
+        let below: Vec<usize> = (0..at).filter(|i| !layers[*i].is_artefact()).collect();
+        let mut all = below.clone();
+        all.push(at);
+        let (below, ()) = futures::try_join!(self.root(image, below, keys.to_vec()), async {
             bootstrap::bootstrap(self.cache(), &self.recipes.debian, self.lock.epoch, name, &packages, &root, scratch, task)
                 .await
                 .context(error::BootstrapSnafu { layer: name })?;
@@ -435,7 +439,6 @@ impl Builder<'_> {
         let mut components = sbom::debian(&status);
         components.extend(parts.iter().map(|p| Component { ecosystem: Ecosystem::Debian, name: p.name.clone(), version: p.version.clone(), license: None }));
         // The whole root is at hand: who asks for it need not unpack layers.
-        let all = (0..=at).collect::<Vec<_>>();
         cell(&self.roots, &root_name(&all, keys)).set(root).ok();
         Ok((entries.context(error::TreeSnafu { layer: name })?, components))
     }
@@ -452,7 +455,7 @@ impl Builder<'_> {
                 Some(other) => self.whole(other).await,
                 None => {
                     let layers = self.recipes.layers(image).context(error::RecipeSnafu)?;
-                    let used = (0..at).filter(|i| on.is_empty() || on.contains(&layers[*i].name)).collect();
+                    let used = (0..at).filter(|i| !layers[*i].is_artefact() && (on.is_empty() || on.contains(&layers[*i].name))).collect();
                     self.root(image, used, keys.to_vec()).await
                 }
             }
@@ -532,10 +535,10 @@ impl Builder<'_> {
         Ok((entries, vec![Component { ecosystem: Ecosystem::Oaas, name: artefact.into(), version, license: Some("Apache-2.0".into()) }]))
     }
 
-    /// The root of an image with all its layers but the agent's.
+    /// The root of an image with all its layers but the files that callers hand over.
     async fn whole(&self, image: &str) -> Result<PathBuf> {
         let layers = self.recipes.layers(image).context(error::RecipeSnafu)?;
-        let used = (0..layers.len()).filter(|i| !layers[*i].is_thin()).collect();
+        let used = (0..layers.len()).filter(|i| !layers[*i].is_artefact()).collect();
         let keys = self.inputs().chain(image)?;
         self.root(image, used, keys).await
     }

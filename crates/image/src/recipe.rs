@@ -295,7 +295,7 @@ impl Recipes {
         let mut names = BTreeSet::new();
         for recipe in self.images.values() {
             self.layers(&recipe.name)?;
-            for layer in recipe.layers.iter().filter(|l| !matches!(l.source, Source::Artefact { .. })) {
+            for layer in recipe.layers.iter().filter(|l| !l.is_artefact()) {
                 ensure!(names.insert(&layer.name), error::TwiceSnafu { what: "layers", name: &layer.name });
             }
         }
@@ -304,6 +304,11 @@ impl Recipes {
 }
 
 impl Layer {
+    /// Whether it is a file that the caller hands over.
+    pub fn is_artefact(&self) -> bool {
+        matches!(self.source, Source::Artefact { .. })
+    }
+
     /// Whether it is the thin top layer with our own binary, whose change must not roll pods.
     pub fn is_thin(&self) -> bool {
         matches!(&self.source, Source::Artefact { artefact, .. } if artefact == "agent")
