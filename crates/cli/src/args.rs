@@ -4,8 +4,11 @@ use std::path::PathBuf;
 
 use clap::{ArgAction, Args, ColorChoice, Parser, Subcommand, ValueEnum};
 
-use crate::commands::{completion, credentials, image, logs, openstack, plan, status, version, why};
-use crate::names::InstanceName;
+use crate::commands::{
+    completion, credentials, down, image, kubectl, logs, openstack, plan, status, up, version, why,
+};
+use oaas_feedback::Explain;
+use oaas_node::Instance;
 
 /// OpenStack as a Service on Kubernetes: from a bare machine to a virtual machine with one command.
 #[derive(Debug, Parser)]
@@ -30,9 +33,10 @@ pub struct Global {
         env = "OAAS_INSTANCE",
         hide_env_values = true,
         value_name = "NAME",
-        default_value = "oaas"
+        default_value = "oaas",
+        value_parser = instance
     )]
-    pub instance: InstanceName,
+    pub instance: Instance,
     /// Use the cluster of this kubeconfig instead of an embedded one
     #[arg(long, global = true, value_name = "FILE")]
     pub kubeconfig: Option<PathBuf>,
@@ -50,6 +54,13 @@ pub struct Global {
     pub verbose: u8,
 }
 
+impl Global {
+    /// Whether a cluster that exists is meant, not an embedded one.
+    pub const fn names_a_cluster(&self) -> bool {
+        self.kubeconfig.is_some() || self.context.is_some()
+    }
+}
+
 /// Form of answers, progress and errors.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Output {
@@ -62,6 +73,10 @@ pub enum Output {
 /// The commands, each in a file of its own under `commands`.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Bring up a cloud on this machine, from nothing to a virtual machine
+    Up(up::Arguments),
+    /// Take the embedded cluster with its clouds away, and restore this machine
+    Down(down::Arguments),
     /// Print how far a cloud is
     Status(status::Arguments),
     /// Print what a resource would change, before it is applied
@@ -74,10 +89,20 @@ pub enum Command {
     Openstack(openstack::Arguments),
     /// Print what a component wrote
     Logs(logs::Arguments),
+    /// Run kubectl for the cluster
+    Kubectl(kubectl::Arguments),
     /// Build, list and lock images
     Image(image::Arguments),
     /// Print the version of OaaS
     Version(version::Arguments),
     /// Print a script that completes `oaas` in a shell
     Completion(completion::Arguments),
+}
+
+/// An instance's name; a refusal says the nearest right one.
+fn instance(given: &str) -> Result<Instance, String> {
+    given.parse().map_err(|error: oaas_node::NameError| match error.hint() {
+        Some(hint) => format!("{error}; {hint}"),
+        None => error.to_string(),
+    })
 }

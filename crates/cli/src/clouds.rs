@@ -7,7 +7,7 @@ use oaas_api::OpenStack;
 use oaas_feedback::{Explain, Kind};
 use snafu::Snafu;
 
-use crate::kubernetes::{self, Error as ClusterError};
+use crate::kubernetes::{self, Error as ClusterError, Patience};
 use crate::names::{CloudName, nearest_of};
 
 /// The option that names a cloud.
@@ -123,8 +123,12 @@ pub fn choose(clouds: Vec<OpenStack>, wanted: Option<&CloudName>) -> Result<Open
 }
 
 /// Connect to the cluster and find the cloud.
-pub async fn connect(global: &crate::args::Global, wanted: &CloudArgs) -> Result<(Client, OpenStack), Error> {
-    let client = kubernetes::connect(global).await?;
+pub async fn connect(
+    global: &crate::args::Global,
+    wanted: &CloudArgs,
+    patience: Patience,
+) -> Result<(Client, OpenStack), Error> {
+    let client = kubernetes::connect(global, patience).await?;
     let cloud = find(&client, wanted.cloud.as_ref()).await?;
     Ok((client, cloud))
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use kube::Client;
 use kube::config::{KubeConfigOptions, Kubeconfig, KubeconfigError};
 use oaas_feedback::{Explain, Kind};
+use oaas_node::Layout;
 use snafu::{ResultExt, Snafu};
 
 use crate::args::Global;
@@ -14,6 +15,18 @@ use crate::names::nearest_of;
 
 /// A cluster that does not answer is told quickly.
 const CONNECT: Duration = Duration::from_secs(5);
+
+/// A cluster that answers slower than this is told to hang.
+const ANSWER: Duration = Duration::from_secs(30);
+
+/// How long the API server may be silent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Patience {
+    /// Questions and answers: not long.
+    Answer,
+    /// Streams (a log that is followed, a client that is used): for ever.
+    Stream,
+}
 
 /// Why a cluster could not be reached or refused something.
 #[derive(Debug, Snafu)]
@@ -140,16 +153,23 @@ pub fn kubeconfig(global: &Global) -> Result<(Kubeconfig, KubeConfigOptions), Er
 
 /// The administrator's kubeconfig of the embedded cluster.
 pub fn embedded(global: &Global) -> PathBuf {
-    directories::state().join(global.instance.as_str()).join("admin.kubeconfig")
+    Layout::new(&directories::state(), &global.instance).admin_kubeconfig()
 }
 
 /// A client of the cluster that the global options mean.
-pub async fn connect(global: &Global) -> Result<Client, Error> {
+pub async fn connect(global: &Global, patience: Patience) -> Result<Client, Error> {
     let (config, options) = kubeconfig(global)?;
     let from = || "that was found".to_owned();
     let mut config = kube::Config::from_custom_kubeconfig(config, &options)
         .await
         .with_context(|_| KubeconfigSnafu { from: from() })?;
     config.connect_timeout = Some(CONNECT);
+    if !global.names_a_cluster() {
+        // Proxies of the environment do not lead to this machine.
+        config.proxy_url = None;
+    }
+    if patience == Patience::Answer {
+        config.read_timeout = Some(ANSWER);
+    }
     Client::try_from(config).context(ApiSnafu { doing: "prepare the connection to the API server" })
 }

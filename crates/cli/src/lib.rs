@@ -1,7 +1,8 @@
 //! `oaas`, the command line: one file per command, one reporter for every error, one tree for all progress.
 //!
 //! # Flow
-//! [`args`] parses, [`run`] runs the command and [`report`] tells how it went wrong.
+//! [`entry`] looks whether the program was started as one of its other selves (a node's first process, the agent in a
+//! pod); else [`args`] parses, [`run`] runs the command and [`report`] tells how it went wrong.
 //!
 //! # Guarantees
 //! stdout carries the answer, stderr progress and errors, in text and in JSON alike. The exit code is
@@ -9,10 +10,14 @@
 //! command goes on where it stopped.
 
 pub mod args;
+pub mod bringup;
 pub mod clouds;
 pub mod commands;
 pub mod context;
 pub mod directories;
+pub mod entry;
+pub mod guest;
+pub mod host;
 pub mod kubernetes;
 pub mod names;
 pub mod progress;

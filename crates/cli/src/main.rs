@@ -5,5 +5,8 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     let arguments: Vec<OsString> = std::env::args_os().collect();
-    ExitCode::from(oaas_cli::run::main(&arguments))
+    match oaas_cli::entry::other_self(&arguments) {
+        Some(code) => code,
+        None => ExitCode::from(oaas_cli::run::main(&arguments)),
+    }
 }

@@ -58,32 +58,6 @@ fn nearest(name: &str) -> String {
     if mended.is_empty() { "demo".to_owned() } else { mended.to_owned() }
 }
 
-/// Names an embedded Kubernetes on this machine. Links of the kernel are named after it, hence the limit.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct InstanceName(String);
-
-impl InstanceName {
-    /// The name.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl FromStr for InstanceName {
-    type Err = Error;
-
-    fn from_str(name: &str) -> Result<Self, Error> {
-        // 15 characters are Linux's limit for a link; the longest suffix that OaaS adds has 5.
-        label(name, 10).map(Self)
-    }
-}
-
-impl fmt::Display for InstanceName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
 /// Names a cloud in a cluster: its resource and, unless it is the only one of that name, the namespace.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CloudName {
@@ -126,7 +100,7 @@ pub fn nearest_of<'a, S: AsRef<str>>(given: &str, known: &'a [S]) -> Option<&'a 
 
 #[cfg(test)]
 mod tests {
-    use super::{CloudName, Error, InstanceName, nearest_of};
+    use super::{CloudName, Error, nearest_of};
 
     #[test]
     fn the_nearest_name_is_near() {
@@ -138,7 +112,7 @@ mod tests {
 
     #[test]
     fn a_bad_name_is_answered_with_the_nearest_good_one() {
-        let nearest = |name: &str| match name.parse::<InstanceName>() {
+        let nearest = |name: &str| match name.parse::<CloudName>() {
             Err(Error::NotDns { nearest, .. }) => nearest,
             other => panic!("{other:?}"),
         };
@@ -146,9 +120,8 @@ mod tests {
         assert_eq!(nearest("-x-"), "x");
         assert_eq!(nearest("ünder"), "nder");
         assert_eq!(nearest("___"), "demo");
-        assert_eq!("".parse::<InstanceName>(), Err(Error::Empty));
-        assert!(matches!("a-very-long-name".parse::<InstanceName>(), Err(Error::Long { most: 10, .. })));
-        assert_eq!("oaas".parse::<InstanceName>().unwrap().as_str(), "oaas");
+        assert_eq!("".parse::<CloudName>(), Err(Error::Empty));
+        assert!(matches!("a".repeat(64).parse::<CloudName>(), Err(Error::Long { most: 63, .. })));
     }
 
     #[test]

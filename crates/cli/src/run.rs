@@ -12,7 +12,9 @@ use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
 use crate::args::{Cli, Command, Global, Output};
-use crate::commands::{completion, credentials, image, logs, openstack, plan, status, version, why};
+use crate::commands::{
+    completion, credentials, down, image, kubectl, logs, openstack, plan, status, up, version, why,
+};
 use crate::context::{Context, colors_on_stderr, stream_choice};
 use crate::progress::Style;
 use crate::report::{ArgumentError, Failure, Interrupted, Report};
@@ -134,6 +136,9 @@ fn run(cli: Cli) -> Result<u8, Failure> {
 /// Each command to its file.
 async fn dispatch(command: Command, context: &Context) -> Result<u8, Failure> {
     match command {
+        Command::Up(arguments) => up::run(&arguments, context).await.map(|()| 0),
+        Command::Down(arguments) => down::run(&arguments, context).await.map(|()| 0),
+        Command::Kubectl(arguments) => kubectl::run(&arguments, context),
         Command::Status(arguments) => status::run(&arguments, context).await.map(|()| 0),
         Command::Plan(arguments) => plan::run(&arguments, context).await.map(|()| 0),
         Command::Credentials(arguments) => credentials::run(&arguments, context).await.map(|()| 0),

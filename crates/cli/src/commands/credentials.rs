@@ -15,7 +15,7 @@ use snafu::{OptionExt, ResultExt, Snafu};
 use crate::clouds::{self, CloudArgs};
 use crate::context::Context;
 use crate::directories;
-use crate::kubernetes::ApiSnafu;
+use crate::kubernetes::{ApiSnafu, Patience};
 use crate::names::nearest_of;
 use crate::report::Failure;
 
@@ -126,7 +126,7 @@ impl std::fmt::Debug for Entry {
 
 /// Print the credentials.
 pub async fn run(arguments: &Arguments, context: &Context) -> Result<(), Failure> {
-    let (client, cloud) = clouds::connect(&context.global, &arguments.cloud).await?;
+    let (client, cloud) = clouds::connect(&context.global, &arguments.cloud, Patience::Answer).await?;
     let (namespace, name) = (cloud.namespace().unwrap_or_default(), cloud.name_any());
     let not_yet = || NotYetSnafu { cloud: format!("{namespace}/{name}") };
     let endpoints = cloud.status.and_then(|status| status.endpoints).with_context(not_yet)?;

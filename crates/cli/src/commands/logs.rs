@@ -13,7 +13,7 @@ use snafu::{ResultExt, Snafu};
 use crate::clouds::{self, CloudArgs};
 use crate::commands::why::no_component_hint;
 use crate::context::Context;
-use crate::kubernetes::{self, ApiSnafu};
+use crate::kubernetes::{self, ApiSnafu, Patience};
 use crate::report::Failure;
 
 /// Arguments of `oaas logs`.
@@ -75,7 +75,7 @@ impl Explain for Error {
 
 /// Print the logs of all pods of the component, each line with its pod's name where there are several.
 pub async fn run(arguments: &Arguments, context: &Context) -> Result<(), Failure> {
-    let (client, cloud) = clouds::connect(&context.global, &arguments.cloud).await?;
+    let (client, cloud) = clouds::connect(&context.global, &arguments.cloud, Patience::Stream).await?;
     let namespace = cloud.namespace().unwrap_or_default();
     let pods = pods(&client, &namespace, &cloud.name_any()).await?;
     let component_of = |pod: &Pod| pod.labels().get(names::LABEL_COMPONENT).cloned();

@@ -2,10 +2,13 @@
 
 pub mod completion;
 pub mod credentials;
+pub mod down;
 pub mod image;
+pub mod kubectl;
 pub mod logs;
 pub mod openstack;
 pub mod plan;
 pub mod status;
+pub mod up;
 pub mod version;
 pub mod why;

@@ -16,7 +16,7 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use super::logs::pods;
 use crate::clouds::{self, CloudArgs};
 use crate::context::Context;
-use crate::kubernetes::ApiSnafu;
+use crate::kubernetes::{ApiSnafu, Patience};
 use crate::report::Failure;
 
 /// The component whose pod holds the client, its `clouds.yaml` and the cloud's CA.
@@ -82,7 +82,7 @@ impl Explain for Error {
 /// Run the client; its exit code.
 pub async fn run(arguments: &Arguments, context: &Context) -> Result<u8, Failure> {
     let wanted = CloudArgs::from_environment()?;
-    let (client, cloud) = clouds::connect(&context.global, &wanted).await?;
+    let (client, cloud) = clouds::connect(&context.global, &wanted, Patience::Stream).await?;
     let namespace = cloud.namespace().unwrap_or_default();
     let pod = pods(&client, &namespace, &cloud.name_any())
         .await?

@@ -21,7 +21,7 @@ use serde::Serialize;
 use snafu::{ResultExt, Snafu};
 
 use crate::context::Context;
-use crate::kubernetes::{self, ApiSnafu};
+use crate::kubernetes::{self, ApiSnafu, Patience};
 use crate::progress::Style;
 use crate::progress::style::Tone;
 use crate::report::Failure;
@@ -137,7 +137,7 @@ pub async fn run(arguments: &Arguments, context: &Context) -> Result<(), Failure
     let wanted = read(&arguments.file)?;
     let catalog = Catalog::built_in().context(CatalogSnafu)?;
     let id = id(&wanted);
-    let cluster = match kubernetes::connect(&context.global).await {
+    let cluster = match kubernetes::connect(&context.global, Patience::Answer).await {
         Ok(client) => look(&client, &id).await?,
         // Without a cluster everything is new; one that was named has to be there.
         Err(kubernetes::Error::NoInstance { .. }) => Cluster::default(),

@@ -4,10 +4,13 @@ use clap::Args;
 use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
 use oaas_api::{OpenStack, OpenStackStatus};
+use oaas_node::{Instance, Probe, State, Status as HostStatus};
 use serde_json::json;
 
 use crate::clouds::{self, CloudArgs};
 use crate::context::Context;
+use crate::host;
+use crate::kubernetes::Patience;
 use crate::progress::Style;
 use crate::progress::style::Tone;
 use crate::report::Failure;
@@ -16,13 +19,19 @@ use crate::table::columns;
 /// Arguments of `oaas status`.
 #[derive(Debug, Args)]
 pub struct Arguments {
+    /// Print what runs for the embedded cluster, and what is changed on this machine for it
+    #[arg(long, conflicts_with = "cloud")]
+    pub host: bool,
     #[command(flatten)]
     cloud: CloudArgs,
 }
 
 /// Print the status.
 pub async fn run(arguments: &Arguments, context: &Context) -> Result<(), Failure> {
-    let (_, cloud) = clouds::connect(&context.global, &arguments.cloud).await?;
+    if arguments.host {
+        return of_host(context);
+    }
+    let (_, cloud) = clouds::connect(&context.global, &arguments.cloud, Patience::Answer).await?;
     let status = cloud.status.clone().unwrap_or_default();
     let value = json!({
         "namespace": cloud.namespace(),
@@ -32,6 +41,55 @@ pub async fn run(arguments: &Arguments, context: &Context) -> Result<(), Failure
     });
     let style = Style::from_environment(context.colors());
     context.answer(&value, |_| text(&cloud, &status, Timestamp::now(), style))
+}
+
+/// Print what is on this machine.
+fn of_host(context: &Context) -> Result<(), Failure> {
+    let options = host::options(&context.global, "status --host")?;
+    let status = oaas_node::status(&options)?;
+    context.answer(&status, |status| host_text(&options.instance, status))
+}
+
+/// What is on this machine, as people read it.
+pub fn host_text(instance: &Instance, status: &HostStatus) -> String {
+    if status.nodes.is_empty() && status.host_changes.is_empty() {
+        return format!("there is no embedded Kubernetes `{instance}` on this machine\n");
+    }
+    let mut rows = vec![["NODE", "SERVICE", "STATE", "RESTARTS"].map(str::to_owned).to_vec()];
+    for node in &status.nodes {
+        let state = node.process.as_ref().map_or("is off", |_| "runs");
+        rows.push(vec![node.name.clone(), String::new(), state.to_owned()]);
+        rows.extend(node.services.iter().map(|record| {
+            let state = match &record.state {
+                State::Waiting { until } => {
+                    let until: Vec<&str> = until.iter().map(place).collect();
+                    format!("waits for {}", until.join(", "))
+                }
+                State::Running { .. } => "runs".to_owned(),
+                State::Resting { how } => format!("rests: {how}"),
+            };
+            vec![String::new(), record.service.name.clone(), state, record.restarts.to_string()]
+        }));
+    }
+    let mut out = columns(&rows);
+    out += &format!("\nkubeconfig  {}\n", status.kubeconfig.display());
+    if !status.ports.is_empty() {
+        out += "\npublished\n";
+        for port in &status.ports {
+            out += &format!("  {} -> {}\n", port.listen, port.node_port);
+        }
+    }
+    out += "\nchanged on this machine (`oaas down` undoes it)\n";
+    out += &status.host_changes.iter().map(|change| format!("  {change}\n")).collect::<String>();
+    out
+}
+
+/// What a service waits for.
+fn place(probe: &Probe) -> &str {
+    match probe {
+        Probe::Https { url, .. } => url,
+        Probe::Socket { path } => path,
+    }
 }
 
 /// The status as people read it.

@@ -9,6 +9,7 @@ use snafu::{ResultExt, Snafu};
 
 use crate::clouds::{self, CloudArgs};
 use crate::context::Context;
+use crate::kubernetes::Patience;
 use crate::names::nearest_of;
 use crate::progress::Style;
 use crate::progress::style::Tone;
@@ -74,7 +75,7 @@ pub fn no_component_hint(given: &str, known: &[String]) -> String {
 
 /// Ask and answer.
 pub async fn run(arguments: &Arguments, context: &Context) -> Result<(), Failure> {
-    let (client, cloud) = clouds::connect(&context.global, &arguments.cloud).await?;
+    let (client, cloud) = clouds::connect(&context.global, &arguments.cloud, Patience::Answer).await?;
     let catalog = Catalog::built_in().context(CatalogSnafu)?;
     let facts = gather::facts(&client, &cloud, &catalog).await?;
     let unknown = |component: &&String| !facts.components.contains_key(*component);

@@ -8,7 +8,6 @@ use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::core::v1::{ContainerStatus, Event, Node, PersistentVolumeClaim, Pod as KubePod};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::{ListParams, LogParams};
-use kube::core::Expression;
 use kube::{Api, Client, Resource, ResourceExt};
 use oaas_api::{ConditionType, OpenStack, OpenStackComponent, names};
 use oaas_catalog::{Catalog, Need, Release};
@@ -186,11 +185,8 @@ async fn unready_nodes(client: &Client) -> Result<BTreeMap<String, String>, Erro
 /// The operator's pods, wherever they are.
 async fn operator(client: &Client) -> Result<Option<Operator>, Error> {
     let api: Api<KubePod> = Api::all(client.clone());
-    let selector = [
-        Expression::Equal(names::LABEL_MANAGED_BY.to_owned(), names::MANAGED_BY.to_owned()),
-        Expression::Equal(names::LABEL_COMPONENT.to_owned(), "operator".to_owned()),
-    ];
-    let parameters = ListParams::default().labels_from(&selector.into_iter().collect());
+    let labels = format!("app.kubernetes.io/name={}", oaas_operator::install::NAME);
+    let parameters = ListParams::default().labels(&labels);
     let found = match api.list(&parameters).await {
         Ok(found) => found.items,
         // Whoever may only look at the cloud's namespace still gets an answer about the cloud.

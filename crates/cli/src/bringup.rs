@@ -1,0 +1,220 @@
+//! A cloud's resource: applied, and waited for with every part shown.
+
+use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, SocketAddrV4};
+use std::time::{Duration, Instant};
+
+use k8s_openapi::api::core::v1::Namespace;
+use kube::api::{Api, Patch, PatchParams};
+use kube::{Client, ResourceExt};
+use oaas_api::status::Endpoints;
+use oaas_api::{OpenStack, OpenStackStatus, Phase};
+use oaas_feedback::{Explain, Kind, Task};
+use oaas_node::PortMap;
+use serde_json::json;
+use snafu::{ResultExt, Snafu};
+
+/// The field manager of what people apply.
+const MANAGER: &str = "oaas-cli";
+/// How often the status is looked at: it is the operator that waits.
+const LOOK: Duration = Duration::from_millis(300);
+
+/// Why the cloud did not become ready.
+#[derive(Debug, Snafu)]
+pub enum Error {
+    /// The API server refused or did not answer.
+    #[snafu(display("failed to {doing}"))]
+    Api {
+        /// What was tried.
+        doing: String,
+        /// What came of it.
+        #[snafu(source(from(kube::Error, Box::new)))]
+        source: Box<kube::Error>,
+    },
+    /// The resource has mistakes.
+    #[snafu(display("the resource is refused: {}", lines.join("\n")))]
+    Refused {
+        /// Each mistake.
+        lines: Vec<String>,
+    },
+    /// It took too long.
+    #[snafu(display("the cloud {cloud} is not ready after {} s: {waiting}", after.as_secs()))]
+    NotReady {
+        /// Which.
+        cloud: String,
+        /// How long was waited.
+        after: Duration,
+        /// What it waits for.
+        waiting: String,
+    },
+}
+
+impl Explain for Error {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::Api { .. } => Kind::Environment,
+            Self::Refused { .. } => Kind::Input,
+            Self::NotReady { .. } => Kind::NotReady,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Api { .. } => Some("`oaas status --host` shows whether the API server runs; the same command goes on".into()),
+            Self::Refused { .. } => Some("change the file and run the same command; what runs goes on running".into()),
+            Self::NotReady { .. } => Some("`oaas why` shows the chain of causes; the same command goes on waiting".into()),
+        }
+    }
+}
+
+/// What waiting came to.
+#[derive(Debug)]
+pub struct Waited {
+    /// The status in the end.
+    pub status: OpenStackStatus,
+    /// Was it not ready at once?
+    pub waited: bool,
+}
+
+/// Namespace and name of a cloud.
+pub fn place(cloud: &OpenStack) -> (String, String) {
+    (cloud.namespace().unwrap_or_else(|| "default".into()), cloud.name_any())
+}
+
+/// Apply namespace and resource. Says whether the resource is another one than before.
+pub async fn apply(client: &Client, cloud: &OpenStack) -> Result<bool, Error> {
+    let (namespace, name) = place(cloud);
+    let parameters = PatchParams::apply(MANAGER).force();
+    let namespaces: Api<Namespace> = Api::all(client.clone());
+    let doing = format!("look for namespace {namespace}");
+    if namespaces.get_opt(&namespace).await.context(ApiSnafu { doing })?.is_none() {
+        let body = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}});
+        let doing = format!("make namespace {namespace}");
+        namespaces.patch(&namespace, &parameters, &Patch::Apply(body)).await.context(ApiSnafu { doing })?;
+    }
+    let clouds: Api<OpenStack> = Api::namespaced(client.clone(), &namespace);
+    let doing = format!("look for cloud {namespace}/{name}");
+    let before = clouds.get_opt(&name).await.context(ApiSnafu { doing })?;
+    if before.as_ref().is_some_and(|before| before.spec == cloud.spec) {
+        return Ok(false);
+    }
+    let mut body = cloud.clone();
+    body.status = None;
+    body.metadata.namespace = Some(namespace.clone());
+    let doing = format!("apply cloud {namespace}/{name}");
+    let after = clouds.patch(&name, &parameters, &Patch::Apply(body)).await.context(ApiSnafu { doing })?;
+    Ok(before.and_then(|before| before.metadata.generation) != after.metadata.generation)
+}
+
+/// Wait until the cloud is ready, with a line for each of its parts.
+pub async fn wait(client: &Client, cloud: &OpenStack, patience: Duration, task: &Task) -> Result<Waited, Error> {
+    let (namespace, name) = place(cloud);
+    let clouds: Api<OpenStack> = Api::namespaced(client.clone(), &namespace);
+    let began = Instant::now();
+    let mut shown = Shown::default();
+    let mut waited = false;
+    loop {
+        let doing = format!("read cloud {namespace}/{name}");
+        let now = clouds.get_opt(&name).await.context(ApiSnafu { doing })?;
+        let generation = now.as_ref().and_then(|now| now.metadata.generation);
+        let status = now.and_then(|now| now.status).unwrap_or_default();
+        let current = status.observed_generation.is_some() && status.observed_generation >= generation;
+        if current {
+            let refusals = status.plan.as_ref().map(|plan| plan.refusals.clone()).unwrap_or_default();
+            if !refusals.is_empty() {
+                return RefusedSnafu { lines: refusals }.fail();
+            }
+            if status.phase == Some(Phase::Ready) {
+                shown.end();
+                return Ok(Waited { status, waited });
+            }
+            shown.show(&status, task);
+        }
+        waited = true;
+        if began.elapsed() >= patience {
+            let waiting = status.waiting_for.unwrap_or_else(|| "the operator says nothing".into());
+            return NotReadySnafu { cloud: format!("{namespace}/{name}"), after: patience, waiting }.fail();
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+}
+
+/// The lines that are on the screen.
+#[derive(Default)]
+struct Shown {
+    open: BTreeMap<String, (Task, String)>,
+    ended: std::collections::BTreeSet<String>,
+}
+
+impl Shown {
+    fn show(&mut self, status: &OpenStackStatus, task: &Task) {
+        for part in &status.components {
+            match &part.waiting_for {
+                Some(waiting) => {
+                    // A part that is only waited for by others gets its line when its turn comes.
+                    let line = self.open.entry(part.name.clone()).or_insert_with(|| (task.child(part.name.clone()), String::new()));
+                    if line.1 != *waiting {
+                        line.0.status(waiting.clone());
+                        line.1.clone_from(waiting);
+                    }
+                }
+                None => {
+                    let fresh = self.ended.insert(part.name.clone());
+                    match self.open.remove(&part.name) {
+                        Some((line, _)) => line.done(),
+                        None if fresh => task.child(part.name.clone()).unchanged(),
+                        None => {}
+                    }
+                }
+            }
+        }
+        if status.components.iter().all(|part| part.waiting_for.is_none())
+            && let Some(waiting) = &status.waiting_for
+        {
+            task.status(waiting.clone());
+        }
+    }
+
+    fn end(&mut self) {
+        for (_, (line, _)) in std::mem::take(&mut self.open) {
+            line.done();
+        }
+    }
+}
+
+/// The `NodePorts` that the endpoints name, each published under its own number.
+pub fn port_maps(endpoints: &Endpoints, listen: Ipv4Addr) -> Vec<PortMap> {
+    let urls = [&endpoints.horizon, &endpoints.identity, &endpoints.console, &endpoints.statistics];
+    let ports = urls.into_iter().flatten().filter_map(|url| port(url));
+    ports.map(|port| PortMap { listen: SocketAddrV4::new(listen, port), node_port: port }).collect()
+}
+
+/// A URL with the host's own address in the place of the node's.
+pub fn on_host(url: &str, listen: Ipv4Addr) -> String {
+    match port(url) {
+        Some(port) => format!("https://{listen}:{port}/"),
+        None => url.to_owned(),
+    }
+}
+
+fn port(url: &str) -> Option<u16> {
+    let authority = url.split("//").nth(1)?.split('/').next()?;
+    authority.rsplit_once(':')?.1.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn published_ports_are_those_of_the_urls() {
+        let endpoints = Endpoints {
+            horizon: Some("https://10.87.0.11:30080/".into()),
+            identity: Some("https://10.87.0.11:30443/identity/v3".into()),
+            ..Endpoints::default()
+        };
+        let ports: Vec<u16> = port_maps(&endpoints, Ipv4Addr::LOCALHOST).iter().map(|map| map.node_port).collect();
+        assert_eq!(ports, [30080, 30443]);
+        assert_eq!(on_host("https://10.87.0.11:30080/", Ipv4Addr::LOCALHOST), "https://127.0.0.1:30080/");
+    }
+}

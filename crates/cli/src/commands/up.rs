@@ -1,0 +1,228 @@
+//! `oaas up`: from a bare machine to a cloud with a virtual machine.
+//!
+//! # Flow
+//! machine fit? → programs of Kubernetes → images → node → operator → resource → wait, showing each part of the cloud →
+//! ports of the host → what there is now. Every step looks at what stands and does what is missing, so the same command
+//! goes on where an interrupted one stopped, and changes nothing where all is done.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Args;
+use oaas_api::OpenStack;
+use oaas_feedback::{Explain, Kind, Task};
+use oaas_image::{BuildOptions, BuiltImages, Cache};
+use oaas_operator::InstallOptions;
+use serde::Serialize;
+use snafu::{ResultExt, Snafu};
+
+use crate::bringup::{self, Waited};
+use crate::context::Context;
+use crate::report::Failure;
+use crate::{directories, guest, host};
+
+/// Arguments of `oaas up`.
+#[derive(Debug, Args)]
+pub struct Arguments {
+    /// The cloud, as a resource; a small one with demo content when left out
+    #[arg(short, long, value_name = "FILE")]
+    file: Option<PathBuf>,
+    /// Address of this machine that published ports are opened on
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1")]
+    listen: std::net::Ipv4Addr,
+    /// Seconds that the cloud may take to become ready, once its images are built
+    #[arg(long, value_name = "SECONDS", default_value_t = 900)]
+    timeout: u64,
+    /// Write where the time went: a Chrome trace, and beside it a picture (.svg)
+    #[arg(long, value_name = "FILE")]
+    trace: Option<PathBuf>,
+}
+
+/// Why a cloud cannot be brought up.
+#[derive(Debug, Snafu)]
+pub enum Error {
+    /// The resource's file cannot be read.
+    #[snafu(display("failed to read {}", path.display()))]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// Another `up` is at work.
+    #[snafu(display("another `oaas up` is at work for `{instance}`"))]
+    Busy {
+        /// The instance.
+        instance: String,
+    },
+    /// The lock cannot be had.
+    #[snafu(display("failed to lock {}", path.display()))]
+    Lock {
+        /// The lock's file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// No image of that name was built.
+    #[snafu(display("failed to find the image {name} among those that were built"))]
+    NoImage {
+        /// Its name.
+        name: &'static str,
+    },
+}
+
+impl Explain for Error {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::File { .. } => Kind::Input,
+            Self::Busy { .. } => Kind::Busy,
+            Self::Lock { .. } => Kind::Environment,
+            Self::NoImage { .. } => Kind::Failed,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::File { .. } => Some("name a file that exists, or leave out `--file`".into()),
+            Self::Busy { .. } => Some("wait for it; `oaas status` shows how far it is".into()),
+            Self::Lock { .. } => Some("run it as root".into()),
+            Self::NoImage { .. } => None,
+        }
+    }
+}
+
+/// What there is when it is done.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Done {
+    instance: String,
+    namespace: String,
+    name: String,
+    horizon: String,
+    servers: Vec<oaas_api::status::ServerSummary>,
+    seconds: f64,
+    changed: bool,
+}
+
+/// Bring it up.
+pub async fn run(arguments: &Arguments, context: &Context) -> Result<(), Failure> {
+    let mut options = host::options(&context.global, "up")?;
+    let cloud = resource(arguments)?;
+    let _lock = lock(&options)?;
+    let progress = context.progress(arguments.trace.clone());
+    let task = Task::root(progress.sink(), format!("up {}", options.instance));
+    let result = bring_up(arguments, &mut options, cloud, &task).await;
+    let done = match result {
+        Ok(done) => {
+            if done.changed { task.done() } else { task.unchanged() }
+            done
+        }
+        Err(failure) => {
+            task.failed(&failure);
+            progress.finish()?;
+            return Err(failure);
+        }
+    };
+    progress.finish()?;
+    let done = Done { seconds: context.clock.elapsed().as_secs_f64(), ..done };
+    context.answer(&done, text)
+}
+
+async fn bring_up(
+    arguments: &Arguments,
+    options: &mut oaas_node::Options,
+    cloud: OpenStack,
+    task: &Task,
+) -> Result<Done, Failure> {
+    let machine = task.child("machine");
+    let fit = oaas_node::preflight::preflight(options).await;
+    machine.end_with(fit.require_fit())?;
+
+    let programs = task.child("programs");
+    let artefacts = oaas_node::build_programs(&options.cache_dir, &programs).await;
+    let artefacts = programs.end_with(artefacts)?;
+
+    let built = images(&artefacts.pause(), task).await?;
+    let reference = |name: &'static str| {
+        built.images.get(name).map(|image| image.reference.clone()).ok_or(Error::NoImage { name })
+    };
+    options.images.pause = reference("pause")?;
+
+    let node = task.child("node");
+    let cluster = node.end_with(oaas_node::up(options, &node).await)?;
+    let client = oaas_node::client(&cluster.kubeconfig).await?;
+
+    let operator = task.child("operator");
+    let images = built.images.iter().map(|(name, image)| (name.clone(), image.reference.clone())).collect();
+    let installed = oaas_operator::install(&client, &InstallOptions::new(reference("oaas")?, images), &operator).await;
+    let installed = operator.end_with(installed)?;
+
+    let (namespace, name) = bringup::place(&cloud);
+    let part = task.child(format!("cloud {namespace}/{name}"));
+    let applied = bringup::apply(&client, &cloud).await?;
+    let patience = Duration::from_secs(arguments.timeout);
+    let Waited { status, waited } = part.end_with(bringup::wait(&client, &cloud, patience, &part).await)?;
+
+    let endpoints = status.endpoints.clone().unwrap_or_default();
+    let ports = task.child("ports of this machine");
+    let maps = bringup::port_maps(&endpoints, arguments.listen);
+    ports.end_with(oaas_node::publish_ports(options, &maps, &ports).await)?;
+    Ok(Done {
+        instance: options.instance.to_string(),
+        namespace,
+        name,
+        horizon: bringup::on_host(endpoints.horizon.as_deref().unwrap_or_default(), arguments.listen),
+        servers: status.servers,
+        seconds: 0.0,
+        changed: cluster.changed || !installed.written.is_empty() || applied || waited,
+    })
+}
+
+async fn images(pause: &std::path::Path, task: &Task) -> Result<BuiltImages, Failure> {
+    let mut options = BuildOptions::of_user()?;
+    let part = task.child("guest image");
+    let disk = part.end_with(guest::ensure(&Cache::of_user()?, &part).await)?;
+    options.artefacts.insert("pause".into(), pause.to_owned());
+    options.artefacts.insert("guest".into(), disk);
+    let part = task.child("images");
+    Ok(part.end_with(oaas_image::build(&options, &[], &part).await)?)
+}
+
+/// The resource of the file, or the small one with demo content.
+fn resource(arguments: &Arguments) -> Result<OpenStack, Failure> {
+    let text = match &arguments.file {
+        Some(path) => std::fs::read_to_string(path).context(FileSnafu { path })?,
+        None => include_str!("../demo.yaml").to_owned(),
+    };
+    Ok(oaas_api::parse_resource(&text)?)
+}
+
+fn lock(options: &oaas_node::Options) -> Result<std::fs::File, Error> {
+    let directory = directories::state().join(options.instance.as_str());
+    std::fs::create_dir_all(&directory).context(LockSnafu { path: &directory })?;
+    let path = directory.join("up.lock");
+    let file = std::fs::File::create(&path).context(LockSnafu { path: &path })?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(std::fs::TryLockError::WouldBlock) => BusySnafu { instance: options.instance.to_string() }.fail(),
+        Err(std::fs::TryLockError::Error(source)) => Err(Error::Lock { path, source }),
+    }
+}
+
+fn text(done: &Done) -> String {
+    let mut out = String::new();
+    let cloud = format!("{}/{}", done.namespace, done.name);
+    if done.changed {
+        out += &format!("The cloud {cloud} is ready after {:.0} s.\n\n", done.seconds);
+    } else {
+        out += &format!("The cloud {cloud} is ready; nothing had to be done ({:.1} s).\n\n", done.seconds);
+    }
+    out += &format!("Horizon       {}\n", done.horizon);
+    out += "Credentials   oaas credentials            (user admin; --user demo for demo)\n";
+    out += "Client        oaas openstack server list --all-projects\n";
+    for server in &done.servers {
+        let address = server.floating_ip.as_deref().or(server.address.as_deref()).unwrap_or("no address yet");
+        out += &format!("Server        {} at {address} ({})\n", server.name, server.status);
+    }
+    out
+}
