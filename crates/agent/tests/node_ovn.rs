@@ -22,8 +22,9 @@ const KEYS: &str = "--private-key=/etc/oaas/tls/tls.key --certificate=/etc/oaas/
 
 /// The machine with OVN's databases and northd.
 struct Central {
-    machine: Machine,
+    // Agents end before their machine.
     _agents: Vec<Agent>,
+    machine: Machine,
 }
 
 impl Central {
@@ -66,9 +67,9 @@ impl Central {
 
 /// A machine that guests run on.
 struct Chassis {
-    machine: Machine,
     vswitch: Option<Agent>,
     controller: Option<Agent>,
+    machine: Machine,
     guest: Hub,
 }
 
@@ -127,8 +128,6 @@ fn address(text: &str) -> IpAddr {
 fn guests_talk_through_the_tunnel_and_to_the_outside() {
     let certificates = certificates();
     let (management, tunnels, outside) = (Hub::new(), Hub::new(), Hub::new());
-    // The host outside does not hand over large segments either.
-    outside.address("192.168.100.1/24");
     let central = Central::new(&management, &certificates);
     central.nbctl("ls-add net -- lsp-add net port1 -- lsp-set-addresses port1 '02:00:00:00:00:01 172.16.0.11' \
         -- lsp-add net port2 -- lsp-set-addresses port2 '02:00:00:00:00:02 172.16.0.12'");
@@ -152,6 +151,7 @@ fn guests_talk_through_the_tunnel_and_to_the_outside() {
         assert!(speed >= ENOUGH, "{speed} MB/s");
     }
 
+    outside.host("192.168.100.1/24");
     // North-south: a router with a gateway on the first machine, and a floating address for the second's guest.
     central.nbctl("lr-add router -- lrp-add router inner 02:00:00:00:01:01 172.16.0.1/24 \
         -- lsp-add net net-router -- lsp-set-type net-router router -- lsp-set-addresses net-router router \

@@ -56,9 +56,14 @@ impl Hub {
         }
     }
 
-    /// Give the hub itself an address: it then is a host outside.
-    pub fn address(&self, address: &str) {
-        self.space.in_net(&format!("ip address add {address} dev bridge0"));
+    /// Give the hub itself an address: it then is a host outside, which hands over segments of the network's size as a
+    /// host on a real network does.
+    pub fn host(&self, address: &str) {
+        self.space.in_net(&format!(
+            "ip address add {address} dev bridge0; \
+             for port in $(ip -oneline link show master bridge0 | cut -d' ' -f2 | cut -d@ -f1); do \
+             ethtool -K $port tso off gso off >/dev/null; done"
+        ));
     }
 
     /// A network namespace with nothing in it: a guest.
@@ -232,7 +237,7 @@ impl Machine {
             enter.push_str(&format!("echo $$ > {}/cgroup.procs; ", cgroup.display()));
         }
         let mut command = Command::new("sh");
-        command.args(["-ec", &format!("{enter} exec \"$@\""), "sh"]).arg(inner.get_program()).args(inner.get_args());
+        command.args(["-ec", &format!("{enter}exec \"$@\""), "sh"]).arg(inner.get_program()).args(inner.get_args());
         command.stdin(Stdio::null()).stdout(file.try_clone().unwrap()).stderr(file).envs(env.iter().copied());
         let child = command.spawn().unwrap();
         Agent { child, net: self.space.net(), port, name: name.to_owned(), log }
@@ -320,9 +325,12 @@ impl Drop for Agent {
         if std::thread::panicking() {
             eprintln!("--- log of {}:\n{}", self.name, self.log());
         }
-        if self.child.try_wait().is_ok_and(|ended| ended.is_none()) {
-            self.signal(Signal::SIGKILL);
+        let children = format!("/proc/{0}/task/{0}/children", self.child.id());
+        let inner = std::fs::read_to_string(children).unwrap_or_default();
+        if let Some(pid) = inner.split_whitespace().next().and_then(|pid| pid.parse().ok()) {
+            let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
         }
+        let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }

@@ -172,6 +172,11 @@ async fn apply(role: &OpenVswitch, plan: &Plan, memory: &Path, socket: &Path, co
     for command in &plan.before {
         system::run(command).await?;
     }
+    for command in &plan.offloads {
+        if !system::succeeds(command).await? {
+            info!(target: "oaas_agent", "not every interface can: {}", command.join(" "));
+        }
+    }
     let run = role.run_directory.display();
     let switch = vec![
         "ovs-vswitchd".to_owned(),

@@ -93,6 +93,8 @@ pub struct Plan {
     pub database: Vec<String>,
     /// Commands before the switch runs.
     pub before: Vec<Command>,
+    /// Commands before the switch runs that not every interface understands.
+    pub offloads: Vec<Command>,
     /// Commands once the switch has made its bridges.
     pub after: Vec<Command>,
     /// Bridge of each physical network.
@@ -135,6 +137,15 @@ pub fn plan(wanted: &Wanted, observed: &Observed) -> Result<Plan, Error> {
     for interface in wanted.network.physical_networks.values().chain([&wanted.network.tunnel_interface]) {
         before.push(words(&["ip", "link", "set", "dev", interface, "up"]));
     }
+    let mut offloads: Vec<Command> = Vec::new();
+    if datapath == Datapath::Netdev {
+        // Segments that were put together on the way in are larger than the network's, and routers drop them.
+        for interface in wanted.network.physical_networks.values().chain([&wanted.network.tunnel_interface]) {
+            for feature in ["gro", "lro"] {
+                offloads.push(words(&["ethtool", "--features", interface, feature, "off"]));
+            }
+        }
+    }
     let mut after: Vec<Command> = Vec::new();
     let owner = match datapath {
         Datapath::Netdev => {
@@ -163,7 +174,7 @@ pub fn plan(wanted: &Wanted, observed: &Observed) -> Result<Plan, Error> {
         }
     }
     let take_over = (datapath == Datapath::Netdev && observed.taken_over.as_ref() != Some(&tunnel)).then_some(tunnel);
-    Ok(Plan { datapath, reason, address, take_over, database, before, after, bridges })
+    Ok(Plan { datapath, reason, address, take_over, database, before, offloads, after, bridges })
 }
 
 fn choose(choice: DatapathChoice, kernel_lacks: Option<&str>) -> Result<(Datapath, String), Error> {
@@ -395,6 +406,7 @@ mod tests {
             assert!(database.contains(part), "{part} is not in {database}");
         }
         assert!(lines(&plan.before).contains(&"ip address flush dev eth1 scope global".to_owned()));
+        assert!(lines(&plan.offloads).contains(&"ethtool --features eth2 gro off".to_owned()));
         assert_eq!(lines(&plan.after), ["ip link set dev br-phy up", "ip address replace 10.86.0.11/24 dev br-phy"]);
     }
 
