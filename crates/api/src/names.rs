@@ -34,7 +34,7 @@ pub const FINALIZER: &str = "oaas.dev/cloud";
 
 /// Field manager of everything but `replicas`.
 pub const MANAGER: &str = "oaas";
-/// Field manager of `replicas` alone (docs/architecture.md, "Who owns replicas").
+/// Field manager of `replicas` alone (docs/architecture.md, "Replicas").
 pub const MANAGER_SCALE: &str = "oaas-scale";
 
 /// Components whose members vote; their count must be odd.

@@ -13,7 +13,6 @@ mod yaml;
 
 use std::fmt;
 
-use kube::CustomResourceExt;
 use oaas_feedback::{Explain, Kind};
 use serde_json::Value;
 use serde_saphyr::Spanned;
@@ -113,8 +112,9 @@ pub fn parse_resource(yaml: &str) -> Result<OpenStack, InputErrors> {
 
 /// The schema of `OpenStack`'s `spec`.
 fn spec_schema() -> Value {
-    let crd = OpenStack::crd();
-    let schema = crd.spec.versions.into_iter().next().and_then(|version| version.schema);
+    let crd = crate::crds().into_iter().next();
+    let version = crd.and_then(|crd| crd.spec.versions.into_iter().next());
+    let schema = version.and_then(|version| version.schema);
     let schema = schema.and_then(|schema| schema.open_api_v3_schema);
     let value = serde_json::to_value(schema).expect("a schema made of plain data serialises");
     value["properties"]["spec"].clone()
