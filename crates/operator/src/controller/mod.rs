@@ -13,12 +13,13 @@ mod reconcile;
 mod registry;
 pub mod settle;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::hash::Hash;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use futures::{StreamExt, TryStreamExt};
+use futures::{Stream, StreamExt, TryStreamExt};
 use jiff::Timestamp;
 use kube::runtime::controller::{self, Action, applier};
 use kube::runtime::events::{Event, EventType, Recorder, Reporter};
@@ -26,7 +27,7 @@ use kube::{Client, Resource, ResourceExt};
 use oaas_api::OpenStack;
 use oaas_feedback::{Explain, Kind};
 use snafu::{ResultExt, Snafu};
-use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::JoinSet;
 use tracing::Instrument;
 
@@ -42,8 +43,9 @@ use crate::web;
 pub use reconcile::ReconcileError;
 pub use registry::{NAME as REGISTRY, Registry};
 
-/// Events of one moment lead to one reconciliation.
-const DEBOUNCE: Duration = Duration::from_millis(100);
+/// Events of one moment lead to one reconciliation: those that come so soon after the first. The window does not move
+/// with each event, so that a stream of events cannot put a reconciliation off.
+const WINDOW: Duration = Duration::from_millis(50);
 /// Clouds at once.
 const CONCURRENCY: u16 = 8;
 /// Longest wait for the first lists of all watches.
@@ -268,11 +270,8 @@ pub async fn run_with<B: Brain>(
         options,
         memory: Mutex::new(HashMap::new()),
     });
-    let queue = futures::stream::unfold(events, |mut events| async move {
-        let next = events.recv().await?;
-        Some((Ok::<_, std::convert::Infallible>(next), events))
-    });
-    let config = controller::Config::default().debounce(DEBOUNCE).concurrency(CONCURRENCY);
+    let queue = gathered(events).map(Ok::<_, std::convert::Infallible>);
+    let config = controller::Config::default().concurrency(CONCURRENCY);
     let all = applier(
         |cloud, context| Box::pin(one(cloud, context)),
         |cloud, _, context: Arc<Context<B>>| {
@@ -300,6 +299,19 @@ pub async fn run_with<B: Brain>(
         tracing::warn!(%error, path = %path.display(), "metrics not written");
     }
     ended
+}
+
+/// The events of each [`WINDOW`], each once.
+fn gathered<T: Eq + Hash + Send + 'static>(events: UnboundedReceiver<T>) -> impl Stream<Item = T> + Send {
+    let batches = futures::stream::unfold(events, |mut events| async move {
+        let mut batch = HashSet::from([events.recv().await?]);
+        tokio::time::sleep(WINDOW).await;
+        while let Ok(next) = events.try_recv() {
+            batch.insert(next);
+        }
+        Some((futures::stream::iter(batch), events))
+    });
+    batches.flatten()
 }
 
 /// The pause after so many failures in a row: 1 s, doubled.
@@ -343,6 +355,24 @@ mod tests {
     fn pauses_grow_to_a_minute() {
         let pauses: Vec<u64> = (1..9).map(|tries| pause(tries).as_secs()).collect();
         assert_eq!(pauses, [1, 2, 4, 8, 16, 32, 60, 60]);
+    }
+
+    #[tokio::test]
+    async fn events_of_one_moment_are_one_and_a_stream_of_them_puts_nothing_off() {
+        let (to, events) = unbounded_channel();
+        let sender = tokio::spawn(async move {
+            for number in 0..40 {
+                to.send(number % 2).unwrap();
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        });
+        let mut gathered = std::pin::pin!(gathered(events));
+        let start = Instant::now();
+        gathered.next().await.unwrap();
+        assert!(start.elapsed() < WINDOW * 3, "the first came after {:?}", start.elapsed());
+        let rest = gathered.count().await;
+        assert!(rest < 30, "{rest} of 40 events were passed on");
+        sender.await.unwrap();
     }
 
     #[test]
