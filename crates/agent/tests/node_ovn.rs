@@ -18,7 +18,8 @@ const ENOUGH: f64 = 10.0;
 
 const NAMES: &str = "127.0.0.1 localhost\n10.85.0.1 ovn-0.ovn-nb.test ovn-0.ovn-sb.test ovn-0\n";
 
-const KEYS: &str = "--private-key=/etc/oaas/tls/tls.key --certificate=/etc/oaas/tls/tls.crt --ca-cert=/etc/oaas/tls/ca.crt";
+const KEYS: &str =
+    "--private-key=/etc/oaas/tls/tls.key --certificate=/etc/oaas/tls/tls.crt --ca-cert=/etc/oaas/tls/ca.crt";
 
 /// The machine with OVN's databases and northd.
 struct Central {
@@ -78,7 +79,13 @@ fn vswitch_role() -> Value {
 }
 
 impl Chassis {
-    fn new(number: u32, management: &Hub, tunnels: &Hub, outside: &Hub, certificates: &[(&'static str, String)]) -> Self {
+    fn new(
+        number: u32,
+        management: &Hub,
+        tunnels: &Hub,
+        outside: &Hub,
+        certificates: &[(&'static str, String)],
+    ) -> Self {
         let name = format!("node{number}");
         let machine = Machine::new(&name);
         management.plug(&machine, "eth0", 1500, Some(&format!("10.85.0.1{number}/24")));
@@ -93,12 +100,16 @@ impl Chassis {
         chassis.start_controller();
         // The guest: a pair of interfaces in place of a tap, not offered to send large segments, as QEMU is told.
         let pid = chassis.guest.pid();
-        chassis.machine.space.in_net(&format!("ip link add tap0 type veth peer name eth0 netns {pid}; ip link set tap0 mtu 1442 up"));
+        chassis.machine.space.in_net(&format!(
+            "ip link add tap0 type veth peer name eth0 netns {pid}; ip link set tap0 mtu 1442 up"
+        ));
         chassis.guest.in_net(&format!(
             "ethtool -K eth0 tso off gso off >/dev/null; ip link set lo up; ip link set eth0 address 02:00:00:00:00:0{number}; \
              ip link set eth0 mtu 1442 up; ip address add 172.16.0.1{number}/24 dev eth0; ip route add default via 172.16.0.1"
         ));
-        chassis.machine.sh(&format!("ovs-vsctl add-port br-int tap0 -- set Interface tap0 external_ids:iface-id=port{number}"));
+        chassis.machine.sh(&format!(
+            "ovs-vsctl add-port br-int tap0 -- set Interface tap0 external_ids:iface-id=port{number}"
+        ));
         chassis
     }
 
@@ -129,8 +140,10 @@ fn guests_talk_through_the_tunnel_and_to_the_outside() {
     let certificates = certificates();
     let (management, tunnels, outside) = (Hub::new(), Hub::new(), Hub::new());
     let central = Central::new(&management, &certificates);
-    central.nbctl("ls-add net -- lsp-add net port1 -- lsp-set-addresses port1 '02:00:00:00:00:01 172.16.0.11' \
-        -- lsp-add net port2 -- lsp-set-addresses port2 '02:00:00:00:00:02 172.16.0.12'");
+    central.nbctl(
+        "ls-add net -- lsp-add net port1 -- lsp-set-addresses port1 '02:00:00:00:00:01 172.16.0.11' \
+        -- lsp-add net port2 -- lsp-set-addresses port2 '02:00:00:00:00:02 172.16.0.12'",
+    );
     let mut first = Chassis::new(1, &management, &tunnels, &outside, &certificates);
     let second = Chassis::new(2, &management, &tunnels, &outside, &certificates);
 
@@ -145,7 +158,9 @@ fn guests_talk_through_the_tunnel_and_to_the_outside() {
     let began = Instant::now();
     until("answer through the tunnel", LIMIT, || round_trip(&one, to_second, 7).then_some(()));
     println!("first answer through the tunnel after {:?}", began.elapsed());
-    for (from, to, name, target) in [(&one, &two, "1 to 2", "172.16.0.12"), (&two, &one, "2 to 1", "172.16.0.11")] {
+    for (from, to, name, target) in
+        [(&one, &two, "1 to 2", "172.16.0.12"), (&two, &one, "2 to 1", "172.16.0.11")]
+    {
         let speed = throughput(from, to, address(target), 64);
         println!("TCP {name} through geneve: {speed:.0} MB/s");
         assert!(speed >= ENOUGH, "{speed} MB/s");
@@ -153,9 +168,11 @@ fn guests_talk_through_the_tunnel_and_to_the_outside() {
 
     outside.host("192.168.100.1/24");
     // North-south: a router with a gateway on the first machine, and a floating address for the second's guest.
-    central.nbctl("lr-add router -- lrp-add router inner 02:00:00:00:01:01 172.16.0.1/24 \
+    central.nbctl(
+        "lr-add router -- lrp-add router inner 02:00:00:00:01:01 172.16.0.1/24 \
         -- lsp-add net net-router -- lsp-set-type net-router router -- lsp-set-addresses net-router router \
-        -- lsp-set-options net-router router-port=inner");
+        -- lsp-set-options net-router router-port=inner",
+    );
     central.nbctl("ls-add ext -- lsp-add ext ext-net -- lsp-set-type ext-net localnet -- lsp-set-addresses ext-net unknown \
         -- lsp-set-options ext-net network_name=public \
         -- lrp-add router outer 02:00:00:00:01:02 192.168.100.150/24 -- set Logical_Router_Port outer options:gateway_mtu=1500 \
@@ -174,7 +191,9 @@ fn guests_talk_through_the_tunnel_and_to_the_outside() {
     // ovn-controller goes and comes: the traffic does not notice.
     let meter = Meter::start(&one, to_second, 7);
     first.controller.take().unwrap().stop();
-    assert!(central.machine.sh("ovn-sbctl --timeout=20 --bare --columns=name list Chassis").contains("node1"));
+    assert!(
+        central.machine.sh("ovn-sbctl --timeout=20 --bare --columns=name list Chassis").contains("node1")
+    );
     std::thread::sleep(Duration::from_secs(1));
     first.start_controller();
     std::thread::sleep(Duration::from_secs(3));
@@ -214,7 +233,8 @@ fn a_node_without_its_interface_is_told_so() {
     let machine = Machine::new("node1");
     management.plug(&machine, "eth0", 1500, Some("10.85.0.11/24"));
     machine.write("/etc/oaas/nodes/node1.json", &json!({"tunnelInterface": "eth1"}).to_string());
-    let (code, log) = machine.agent("openvswitch", 9104, &vswitch_role(), &[("NODE_NAME", "node1")]).ended(LIMIT);
+    let (code, log) =
+        machine.agent("openvswitch", 9104, &vswitch_role(), &[("NODE_NAME", "node1")]).ended(LIMIT);
     assert_eq!(code, Some(3), "{log}");
     assert!(log.contains("failed to find the interface eth1 of tunnels on this node"), "{log}");
     assert!(log.contains("the node has eth0"), "{log}");

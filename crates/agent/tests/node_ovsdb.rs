@@ -16,7 +16,8 @@ fn role(replicas: u32) -> Value {
 
 fn machines(hub: &Hub, count: u32) -> Vec<Machine> {
     let certificates = certificates();
-    let hosts: String = (0..count).map(|n| format!("10.85.0.1{n} ovn-nb-{n}.ovn-nb.test ovn-nb-{n}\n")).collect();
+    let hosts: String =
+        (0..count).map(|n| format!("10.85.0.1{n} ovn-nb-{n}.ovn-nb.test ovn-nb-{n}\n")).collect();
     let make = |n| {
         let machine = Machine::new(&format!("ovn-nb-{n}"));
         hub.plug(&machine, "eth0", 1500, Some(&format!("10.85.0.1{n}/24")));
@@ -49,7 +50,8 @@ fn one_member_restarts_on_its_data_and_never_begins_anew() {
     let remote = "--db=ssl:ovn-nb-0.ovn-nb.test:6641 -p /etc/oaas/tls/tls.key -c /etc/oaas/tls/tls.crt -C /etc/oaas/tls/ca.crt";
     machine.sh(&format!("ovn-nbctl {remote} --timeout=10 ls-add kept"));
     // Neither a client without a certificate nor one of another CA gets in.
-    let stranger = machine.output(&["ovn-nbctl", "--db=tcp:ovn-nb-0.ovn-nb.test:6641", "--timeout=3", "ls-list"]);
+    let stranger =
+        machine.output(&["ovn-nbctl", "--db=tcp:ovn-nb-0.ovn-nb.test:6641", "--timeout=3", "ls-list"]);
     assert!(!stranger.status.success(), "the database talks to anyone");
 
     agent.signal(Signal::SIGKILL);

@@ -24,7 +24,8 @@ pub const AGENT: &str = env!("CARGO_BIN_EXE_oaas-agent");
 
 /// The root file system that machines are laid over.
 pub fn test_root() -> PathBuf {
-    let root = std::env::var_os("OAAS_TEST_ROOT").expect("set OAAS_TEST_ROOT to the directory of the infra image's root");
+    let root = std::env::var_os("OAAS_TEST_ROOT")
+        .expect("set OAAS_TEST_ROOT to the directory of the infra image's root");
     let root = PathBuf::from(root);
     assert!(root.join("usr/sbin/ovsdb-server").exists(), "{} has no ovsdb-server", root.display());
     root
@@ -37,7 +38,8 @@ pub struct Hub {
 
 impl Hub {
     pub fn new() -> Self {
-        let space = Space::new(&["unshare", "--net", "--pid", "--fork", "--kill-child"], "exec sleep infinity");
+        let space =
+            Space::new(&["unshare", "--net", "--pid", "--fork", "--kill-child"], "exec sleep infinity");
         space.in_net("ip link set lo up; ip link add bridge0 type bridge; ip link set dev bridge0 up");
         Self { space }
     }
@@ -68,7 +70,12 @@ impl Hub {
 
     /// A network namespace with nothing in it: a guest.
     pub fn bare() -> Self {
-        Self { space: Space::new(&["unshare", "--net", "--pid", "--fork", "--kill-child"], "exec sleep infinity") }
+        Self {
+            space: Space::new(
+                &["unshare", "--net", "--pid", "--fork", "--kill-child"],
+                "exec sleep infinity",
+            ),
+        }
     }
 
     pub fn pid(&self) -> i32 {
@@ -95,7 +102,12 @@ impl Space {
     fn new(unshare: &[&str], script: &str) -> Self {
         // All of it ends with the test, however that ends.
         let mut command = Command::new("setpriv");
-        command.args(["--pdeathsig", "KILL"]).args(unshare).args(["sh", "-ec", script]).stdin(Stdio::null()).process_group(0);
+        command
+            .args(["--pdeathsig", "KILL"])
+            .args(unshare)
+            .args(["sh", "-ec", script])
+            .stdin(Stdio::null())
+            .process_group(0);
         let holder = command.spawn().expect("unshare is there");
         let children = format!("/proc/{0}/task/{0}/children", holder.id());
         let pid = until("namespaces", Duration::from_secs(10), || {
@@ -105,7 +117,9 @@ impl Space {
     }
 
     pub fn in_net(&self, script: &str) {
-        let status = Command::new("nsenter").args([&format!("--net=/proc/{}/ns/net", self.pid), "sh", "-ec", script]).status();
+        let status = Command::new("nsenter")
+            .args([&format!("--net=/proc/{}/ns/net", self.pid), "sh", "-ec", script])
+            .status();
         assert!(status.expect("nsenter is there").success(), "{script}");
     }
 
@@ -147,7 +161,8 @@ pub struct Machine {
 
 impl Machine {
     pub fn new(name: &str) -> Self {
-        let directory = tempfile::Builder::new().prefix(&format!("oaas-{name}-")).tempdir().expect("a directory");
+        let directory =
+            tempfile::Builder::new().prefix(&format!("oaas-{name}-")).tempdir().expect("a directory");
         let path = directory.path().display();
         for part in ["upper", "work", "root"] {
             std::fs::create_dir(directory.path().join(part)).unwrap();
@@ -162,7 +177,8 @@ impl Machine {
              while :; do sleep 0.2 & wait; done",
             lower = test_root().display(),
         );
-        let unshare = "unshare --net --pid --mount --uts --propagation private --fork --kill-child".split(' ');
+        let unshare =
+            "unshare --net --pid --mount --uts --propagation private --fork --kill-child".split(' ');
         let space = Space::new(&unshare.collect::<Vec<_>>(), &script);
         let ready = directory.path().join("ready");
         until("the machine's mounts", Duration::from_secs(10), || ready.exists().then_some(()));
@@ -175,7 +191,12 @@ impl Machine {
     /// A path of the machine as the test sees it.
     pub fn path(&self, path: &str) -> PathBuf {
         // Through the process, as the mounts are the machine's own.
-        PathBuf::from(format!("/proc/{}/root{}/{}", self.space.pid, self.root.display(), path.trim_start_matches('/')))
+        PathBuf::from(format!(
+            "/proc/{}/root{}/{}",
+            self.space.pid,
+            self.root.display(),
+            path.trim_start_matches('/')
+        ))
     }
 
     pub fn write(&self, path: &str, content: &str) {
@@ -215,7 +236,14 @@ impl Machine {
     }
 
     /// Start an agent in these cgroups (directories with `cgroup.procs`).
-    pub fn agent_in(&self, cgroups: &[PathBuf], name: &str, port: u16, role: &Value, env: &[(&str, &str)]) -> Agent {
+    pub fn agent_in(
+        &self,
+        cgroups: &[PathBuf],
+        name: &str,
+        port: u16,
+        role: &Value,
+        env: &[(&str, &str)],
+    ) -> Agent {
         let config = serde_json::json!({"component": name, "role": {"node": role}, "health": {"port": port}});
         self.launch(cgroups, name, port, &config, env)
     }
@@ -225,7 +253,14 @@ impl Machine {
         self.launch(&[], name, port, config, env)
     }
 
-    fn launch(&self, cgroups: &[PathBuf], name: &str, port: u16, config: &Value, env: &[(&str, &str)]) -> Agent {
+    fn launch(
+        &self,
+        cgroups: &[PathBuf],
+        name: &str,
+        port: u16,
+        config: &Value,
+        env: &[(&str, &str)],
+    ) -> Agent {
         let file = format!("/etc/oaas/agent/{name}.json");
         self.write(&file, &config.to_string());
         let inner = self.command(&["/usr/bin/oaas-agent", &file]);
@@ -237,7 +272,10 @@ impl Machine {
             enter.push_str(&format!("echo $$ > {}/cgroup.procs; ", cgroup.display()));
         }
         let mut command = Command::new("sh");
-        command.args(["-ec", &format!("{enter}exec \"$@\""), "sh"]).arg(inner.get_program()).args(inner.get_args());
+        command
+            .args(["-ec", &format!("{enter}exec \"$@\""), "sh"])
+            .arg(inner.get_program())
+            .args(inner.get_args());
         command.stdin(Stdio::null()).stdout(file.try_clone().unwrap()).stderr(file).envs(env.iter().copied());
         let child = command.spawn().unwrap();
         Agent { child, net: self.space.net(), port, name: name.to_owned(), log }
@@ -259,7 +297,9 @@ impl Agent {
         let (port, path) = (self.port, path.to_owned());
         let ask = move || {
             use std::io::{Read as _, Write as _};
-            let mut stream = TcpStream::connect_timeout(&SocketAddr::from(([127, 0, 0, 1], port)), Duration::from_secs(1)).ok()?;
+            let mut stream =
+                TcpStream::connect_timeout(&SocketAddr::from(([127, 0, 0, 1], port)), Duration::from_secs(1))
+                    .ok()?;
             stream.set_read_timeout(Some(Duration::from_secs(5))).ok()?;
             write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").ok()?;
             let mut text = String::new();
@@ -282,7 +322,13 @@ impl Agent {
             if let Some(status) = self.child.try_wait().unwrap() {
                 panic!("{} ended ({status}):\n{}", self.name, self.log());
             }
-            assert!(Instant::now() < deadline, "{} does not run: {}\n{}", self.name, self.status(), self.log());
+            assert!(
+                Instant::now() < deadline,
+                "{} does not run: {}\n{}",
+                self.name,
+                self.status(),
+                self.log()
+            );
             std::thread::sleep(Duration::from_millis(100));
         }
     }
@@ -309,7 +355,12 @@ impl Agent {
     pub fn stop(mut self) {
         self.signal(Signal::SIGTERM);
         let status = self.child.wait().unwrap();
-        assert!(matches!(status.code(), Some(0 | 143)), "{} ended badly: {status}\n{}", self.name, self.log());
+        assert!(
+            matches!(status.code(), Some(0 | 143)),
+            "{} ended badly: {status}\n{}",
+            self.name,
+            self.log()
+        );
     }
 
     /// Wait until it ends by itself; gives its exit code.
@@ -356,7 +407,8 @@ pub fn certificates() -> [(&'static str, String); 3] {
     let ca = parameters.self_signed(&ca_key).unwrap();
     let issuer = rcgen::Issuer::new(parameters, ca_key);
     let key = rcgen::KeyPair::generate().unwrap();
-    let leaf = rcgen::CertificateParams::new(vec!["*.test".to_owned()]).unwrap().signed_by(&key, &issuer).unwrap();
+    let leaf =
+        rcgen::CertificateParams::new(vec!["*.test".to_owned()]).unwrap().signed_by(&key, &issuer).unwrap();
     [("ca.crt", ca.pem()), ("tls.crt", leaf.pem()), ("tls.key", key.serialize_pem())]
 }
 
@@ -468,7 +520,8 @@ pub fn throughput(from: &Net, to: &Net, address: IpAddr, megabytes: usize) -> f6
     });
     until("a listener", Duration::from_secs(5), || listening.load(Ordering::SeqCst).then_some(()));
     let sender = from.run(move || {
-        let mut stream = TcpStream::connect_timeout(&(address, 5201).into(), Duration::from_secs(10)).unwrap();
+        let mut stream =
+            TcpStream::connect_timeout(&(address, 5201).into(), Duration::from_secs(10)).unwrap();
         stream.set_write_timeout(Some(Duration::from_secs(20))).unwrap();
         let (buffer, began) = (vec![7_u8; 1 << 16], Instant::now());
         for _ in 0..megabytes << 4 {

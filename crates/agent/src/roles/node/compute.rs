@@ -22,10 +22,7 @@ enum Identity {
     /// There is none, and nothing that needs one: Nova makes it.
     New,
     /// It cannot be gone on with.
-    Lost {
-        what: String,
-        hint: String,
-    },
+    Lost { what: String, hint: String },
 }
 
 /// Judge by the identity's file and the number of instances that are on this node's disk.
@@ -129,7 +126,9 @@ mod tests {
     fn never_makes_a_second_identity() {
         assert_eq!(identity(Some(&format!("{ID}\n")), 3), Identity::Known(ID.to_owned()));
         assert_eq!(identity(None, 0), Identity::New);
-        assert!(matches!(identity(None, 2), Identity::Lost { what, .. } if what.contains("holds 2 instances")));
+        assert!(
+            matches!(identity(None, 2), Identity::Lost { what, .. } if what.contains("holds 2 instances"))
+        );
         assert!(matches!(identity(Some(""), 0), Identity::Lost { .. }));
     }
 

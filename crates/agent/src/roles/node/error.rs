@@ -102,7 +102,9 @@ pub enum Error {
 impl Explain for Error {
     fn kind(&self) -> Kind {
         match self {
-            Self::Read { .. } | Self::Write { .. } | Self::Environment { .. } | Self::Unfit { .. } => Kind::Environment,
+            Self::Read { .. } | Self::Write { .. } | Self::Environment { .. } | Self::Unfit { .. } => {
+                Kind::Environment
+            }
             Self::Parse { .. } => Kind::Input,
             Self::Answer { .. } | Self::Ask { .. } | Self::Refused { .. } => Kind::Failed,
             Self::Program { source } => source.kind(),

@@ -61,7 +61,10 @@ async fn call(socket: &Path, method: &str, parameters: Value) -> Result<Value, E
     };
     let answer = match timeout(LIMIT, talk).await {
         Ok(answer) => answer,
-        Err(_) => Err(IoError::new(ErrorKind::TimedOut, format!("no answer to {method} within {} s", LIMIT.as_secs()))),
+        Err(_) => Err(IoError::new(
+            ErrorKind::TimedOut,
+            format!("no answer to {method} within {} s", LIMIT.as_secs()),
+        )),
     };
     let mut answer = answer.context(AskSnafu { socket })?;
     match &answer["error"] {

@@ -62,7 +62,8 @@ mod run {
                 jsonrpc::command(&probe.socket, &probe.command, &arguments).await.map(|said| {
                     let said = said.trim();
                     let good = probe.expect.is_empty() || probe.expect.iter().any(|wanted| wanted == said);
-                    (!good).then(|| format!("{} answers `{said}` to {}", probe.socket.display(), probe.command))
+                    (!good)
+                        .then(|| format!("{} answers `{said}` to {}", probe.socket.display(), probe.command))
                 })
             }
             NodeProbe::OvnCluster(probe) => ovsdb::ask(probe.database, &probe.run_directory).await,

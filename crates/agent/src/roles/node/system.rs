@@ -90,7 +90,9 @@ pub fn rename(from: &Path, to: &Path) -> Result<(), Error> {
 /// A file is gone.
 pub fn remove(path: &Path) -> Result<(), Error> {
     match std::fs::remove_file(path) {
-        Err(error) if error.kind() != ErrorKind::NotFound => Err(Error::Write { path: path.to_owned(), source: error }),
+        Err(error) if error.kind() != ErrorKind::NotFound => {
+            Err(Error::Write { path: path.to_owned(), source: error })
+        }
         _ => Ok(()),
     }
 }
@@ -102,7 +104,11 @@ pub fn environment(name: &'static str) -> Result<String, Error> {
 
 /// Ask again and again until the answer is there, saying meanwhile what is waited for. An error counts as "not yet",
 /// and is said too.
-pub async fn wait_for<T>(context: &Context, what: &str, mut ask: impl AsyncFnMut() -> Result<Option<T>, Error>) -> T {
+pub async fn wait_for<T>(
+    context: &Context,
+    what: &str,
+    mut ask: impl AsyncFnMut() -> Result<Option<T>, Error>,
+) -> T {
     loop {
         match ask().await {
             Ok(Some(answer)) => {

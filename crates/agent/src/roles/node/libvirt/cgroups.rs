@@ -77,9 +77,9 @@ pub fn caught<'a>(hierarchies: &'a [Hierarchy], own: &str, guest: &str) -> Vec<&
     };
     let is_caught = |hierarchy: &&Hierarchy| match (find(&own, hierarchy), find(&guest, hierarchy)) {
         // At the root there is no container.
-        (Some(own), Some(guest)) if own != "/" => guest.strip_prefix(&own).is_some_and(|rest| {
-            rest.is_empty() || rest.starts_with('/')
-        }),
+        (Some(own), Some(guest)) if own != "/" => {
+            guest.strip_prefix(&own).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        }
         _ => false,
     };
     hierarchies.iter().filter(is_caught).collect()
@@ -156,7 +156,8 @@ mod tests {
     #[test]
     fn finds_where_a_guest_would_die_with_the_pod() {
         let all = hierarchies(MOUNTS, Path::new("/sys/fs/cgroup"));
-        let own = "4:cpu:/kubepods/pod1/c1\n5:devices:/kubepods/pod1/c1\n9:name=systemd:/kubepods/pod1/c1\n0::/\n";
+        let own =
+            "4:cpu:/kubepods/pod1/c1\n5:devices:/kubepods/pod1/c1\n9:name=systemd:/kubepods/pod1/c1\n0::/\n";
         let guest = "4:cpu:/machine/qemu-1-x/emulator\n5:devices:/kubepods/pod1/c1\n9:name=systemd:/kubepods/pod1/c12\n0::/\n";
         assert_eq!(names(caught(&all, own, guest)), ["devices"]);
         assert!(caught(&all, own, "5:devices:/machine/oaas-x\n").is_empty());
@@ -164,7 +165,10 @@ mod tests {
 
     #[test]
     fn version_2_is_one_hierarchy() {
-        let all = hierarchies("30 1 0:25 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw,nsdelegate\n", Path::new("/sys/fs/cgroup"));
+        let all = hierarchies(
+            "30 1 0:25 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw,nsdelegate\n",
+            Path::new("/sys/fs/cgroup"),
+        );
         assert_eq!(caught(&all, "0::/kubepods.slice/a.scope\n", "0::/kubepods.slice/a.scope\n").len(), 1);
         assert!(caught(&all, "0::/kubepods.slice/a.scope\n", "0::/machine/oaas-x\n").is_empty());
         assert!(caught(&all, "0::/\n", "0::/\n").is_empty(), "at the root there is no pod to die with");

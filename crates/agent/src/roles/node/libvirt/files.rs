@@ -31,7 +31,11 @@ pub fn qemu_conf(role: &Libvirt) -> String {
          stdio_handler = \"file\"\n"
     );
     if role.migration.is_some() {
-        let _ = write!(text, "migrate_tls_x509_cert_dir = {pki}\nmigrate_tls_x509_verify = 1\n", pki = quoted(PKI));
+        let _ = write!(
+            text,
+            "migrate_tls_x509_cert_dir = {pki}\nmigrate_tls_x509_verify = 1\n",
+            pki = quoted(PKI)
+        );
     }
     text
 }
@@ -89,7 +93,8 @@ pub fn hook(agent: &Path, treatment: &Treatment) -> String {
 /// large segments that a guest would send if it were offered to. `identity` is that of the emulator: libvirt remembers
 /// what an emulator can by the file's time, so the file must change when, and only when, the emulator does.
 pub fn emulator_wrapper(emulator: &Path, real: &Path, identity: &str) -> String {
-    let mut text = format!("{WRAPPER_HEAD}# {identity}\nexec -a {} {} \"$@\"", emulator.display(), real.display());
+    let mut text =
+        format!("{WRAPPER_HEAD}# {identity}\nexec -a {} {} \"$@\"", emulator.display(), real.display());
     for property in ["gso", "host_tso4", "host_tso6", "host_ecn", "host_ufo"] {
         let _ = write!(text, " -global virtio-net-pci.{property}=off");
     }
@@ -138,7 +143,9 @@ mod tests {
     fn the_hook_never_stops_a_guest() {
         let treatment = Treatment { cgroup: "machine".to_owned(), oom_score_adj: -500 };
         let text = hook(Path::new("/usr/bin/oaas"), &treatment);
-        assert!(text.contains("/usr/bin/oaas agent libvirt-hook --cgroup 'machine' --oom-score-adj=-500 -- \"$1\" \"$2\""));
+        assert!(text.contains(
+            "/usr/bin/oaas agent libvirt-hook --cgroup 'machine' --oom-score-adj=-500 -- \"$1\" \"$2\""
+        ));
         assert!(text.ends_with("exit 0\n"));
     }
 }

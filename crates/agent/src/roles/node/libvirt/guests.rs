@@ -41,6 +41,8 @@ pub struct Tended {
     pub guests: usize,
     /// Guests that would end with this pod, and why that could not be helped.
     pub exposed: Vec<String>,
+    /// The highest `oom_score_adj` among them: where the node lacks CAP_SYS_RESOURCE it stays that of the pod.
+    pub oom_score_adj: Option<i32>,
 }
 
 /// All running guests.
@@ -80,7 +82,10 @@ pub fn treat(guest: &Guest, treatment: &Treatment) -> Result<(), Error> {
     let first = system::read(Path::new("/proc/1/cgroup"))?;
     if cgroups::is_confined(&first) {
         return UnfitSnafu {
-            what: format!("failed to move {} out of the pod: the pod has a cgroup namespace of its own", guest.domain),
+            what: format!(
+                "failed to move {} out of the pod: the pod has a cgroup namespace of its own",
+                guest.domain
+            ),
             hint: "run libvirt's container privileged and in the node's PID namespace",
         }
         .fail();
@@ -97,22 +102,30 @@ pub fn treat(guest: &Guest, treatment: &Treatment) -> Result<(), Error> {
             first_error.get_or_insert(error);
         }
     }
-    score(guest.pid, treatment.oom_score_adj)?;
+    set_score(guest.pid, treatment.oom_score_adj)?;
     first_error.map_or(Ok(()), Err)
 }
 
+fn score_file(pid: i32) -> PathBuf {
+    PathBuf::from(format!("/proc/{pid}/oom_score_adj"))
+}
+
+fn score(pid: i32) -> Option<i32> {
+    system::read(&score_file(pid)).ok()?.trim().parse().ok()
+}
+
 /// Set `oom_score_adj`, or as near to it as this node allows.
-fn score(pid: i32, wanted: i32) -> Result<(), Error> {
-    let path = PathBuf::from(format!("/proc/{pid}/oom_score_adj"));
-    let now: i32 = system::read(&path)?.trim().parse().unwrap_or(0);
-    if now == wanted || std::fs::write(&path, wanted.to_string()).is_ok() {
+fn set_score(pid: i32, wanted: i32) -> Result<(), Error> {
+    let now = score(pid).unwrap_or_default();
+    if now == wanted {
         return Ok(());
     }
-    // Without CAP_SYS_RESOURCE it may only rise; a pod's own is higher than a guest's should be, and stays.
-    if wanted > now {
-        return std::fs::write(&path, wanted.to_string()).context(WriteSnafu { path });
+    let path = score_file(pid);
+    match std::fs::write(&path, wanted.to_string()) {
+        // Without CAP_SYS_RESOURCE it may only rise.
+        Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied && wanted < now => Ok(()),
+        other => other.context(WriteSnafu { path }),
     }
-    Ok(())
 }
 
 /// Treat all guests, and say how many there are and which could not be treated.
@@ -125,7 +138,9 @@ pub fn tend(treatment: &Treatment) -> Result<Tended, Error> {
         }
         _ => None,
     });
-    Ok(Tended { exposed: exposed.collect(), guests: guests.len() })
+    let exposed = exposed.collect();
+    let oom_score_adj = guests.iter().filter_map(|guest| score(guest.pid)).max();
+    Ok(Tended { guests: guests.len(), exposed, oom_score_adj })
 }
 
 /// What libvirt's hook was told; the arguments that libvirt gives.

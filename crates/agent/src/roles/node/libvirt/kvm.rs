@@ -79,11 +79,10 @@ fn judge(serial: &str, errors: &str, ended: bool, elapsed: Duration, limit: Dura
         let last = errors.trim().lines().last().unwrap_or("it said nothing");
         return failed(format!("the emulator ended under KVM: {last}"));
     }
-    (elapsed >= limit)
-        .then(|| Outcome {
-            virt_type: VirtType::Qemu,
-            reason: format!("the probe's guest was not up under KVM within {} s", limit.as_secs()),
-        })
+    (elapsed >= limit).then(|| Outcome {
+        virt_type: VirtType::Qemu,
+        reason: format!("the probe's guest was not up under KVM within {} s", limit.as_secs()),
+    })
 }
 
 /// Find out how guests are run here.
@@ -106,7 +105,12 @@ async fn probed(role: &Libvirt, emulator: &Path) -> Result<Outcome, Error> {
     let circumstances = Circumstances {
         boot: system::read(Path::new("/proc/sys/kernel/random/boot_id"))?.trim().to_owned(),
         kernel: system::read(Path::new("/proc/sys/kernel/osrelease"))?.trim().to_owned(),
-        emulator: system::run([&emulator.display().to_string(), "--version"]).await?.lines().next().unwrap_or_default().to_owned(),
+        emulator: system::run([&emulator.display().to_string(), "--version"])
+            .await?
+            .lines()
+            .next()
+            .unwrap_or_default()
+            .to_owned(),
         guest: digest(&role.guest_disk)?,
     };
     let memory = Path::new(MEMORY);
@@ -214,7 +218,8 @@ mod tests {
         assert_eq!(judge("x\nGUEST-UP 2.1", "", false, second, LIMIT).unwrap().virt_type, VirtType::Kvm);
         let broken = judge("", "KVM internal error. Suberror: 1", false, second, LIMIT).unwrap();
         assert_eq!(broken.virt_type, VirtType::Qemu);
-        let ended = judge("", "a\nfailed to initialize kvm: Permission denied\n", true, second, LIMIT).unwrap();
+        let ended =
+            judge("", "a\nfailed to initialize kvm: Permission denied\n", true, second, LIMIT).unwrap();
         assert_eq!(ended.reason, "the emulator ended under KVM: failed to initialize kvm: Permission denied");
         let slow = judge("booting", "", false, LIMIT, LIMIT).unwrap();
         assert_eq!(slow.reason, "the probe's guest was not up under KVM within 20 s");

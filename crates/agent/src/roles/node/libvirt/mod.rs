@@ -46,10 +46,8 @@ struct Report<'a> {
     datapath: Datapath,
     /// Whether the emulator is told not to offer large segments to guests.
     emulator_wrapped: bool,
-    /// Number of running guests.
-    guests: usize,
-    /// Guests that would end with this pod, and why that could not be helped.
-    exposed: Vec<String>,
+    #[serde(flatten)]
+    tended: &'a guests::Tended,
 }
 
 /// The word that libvirt and Nova have for it.
@@ -65,9 +63,10 @@ pub async fn run(role: &Libvirt, context: &Context) -> Result<(), Error> {
     let treatment = Treatment { cgroup: role.cgroup.clone(), oom_score_adj: role.oom_score_adj };
     write_files(role, &treatment).await?;
     own_kvm_device().await?;
-    let datapath =
-        system::wait_for(context, "Open vSwitch on this node", async || vswitch::datapath(&role.vswitch_run_directory).await)
-            .await;
+    let datapath = system::wait_for(context, "Open vSwitch on this node", async || {
+        vswitch::datapath(&role.vswitch_run_directory).await
+    })
+    .await;
     let emulator = PathBuf::from(format!("/usr/bin/qemu-system-{}", std::env::consts::ARCH));
     wrap_emulator(&emulator, datapath).await?;
     start(role, context)?;
@@ -95,8 +94,7 @@ pub async fn run(role: &Libvirt, context: &Context) -> Result<(), Error> {
                 virt_type_reason: &outcome.reason,
                 datapath,
                 emulator_wrapped: datapath == Datapath::Netdev,
-                guests: tended.guests,
-                exposed: tended.exposed.clone(),
+                tended: &tended,
             });
             known = Some(tended);
         }
@@ -183,6 +181,9 @@ async fn wrap_emulator(emulator: &Path, datapath: Datapath) -> Result<(), Error>
     // It must stay in its directory: it finds its firmware relative to where it is.
     system::write(&real, "", 0o755)?;
     system::run(["mount", "--bind", &emulator.display().to_string(), &real.display().to_string()]).await?;
+    // In a pod that shares mounts with its node the root is shared: without this the wrapper would be mounted over the
+    // second name as well, since that is the same file, and would call itself for ever.
+    system::run(["mount", "--make-private", &real.display().to_string()]).await?;
     system::run(["mount", "--bind", &file.display().to_string(), &emulator.display().to_string()]).await?;
     Ok(())
 }

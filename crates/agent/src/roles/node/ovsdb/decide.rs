@@ -128,7 +128,12 @@ pub fn ordinal(host: &str, name: &str) -> Option<u32> {
 ///
 /// A new cluster is made by the first member alone, and only when every other member's agent said that it has no
 /// database: a member that cannot be asked might have one.
-pub fn decide(me: &Member, file: &File, remembered: Option<&Remembered>, peers: &BTreeMap<u32, Peer>) -> Decision {
+pub fn decide(
+    me: &Member,
+    file: &File,
+    remembered: Option<&Remembered>,
+    peers: &BTreeMap<u32, Peer>,
+) -> Decision {
     match file {
         File::Member { cluster, address } => decide_with_file(me, cluster.as_deref(), address, peers),
         File::Standalone => Decision::Refuse {
@@ -147,7 +152,12 @@ pub fn decide(me: &Member, file: &File, remembered: Option<&Remembered>, peers: 
     }
 }
 
-fn decide_with_file(me: &Member, cluster: Option<&str>, address: &str, peers: &BTreeMap<u32, Peer>) -> Decision {
+fn decide_with_file(
+    me: &Member,
+    cluster: Option<&str>,
+    address: &str,
+    peers: &BTreeMap<u32, Peer>,
+) -> Decision {
     let own = me.address(me.ordinal);
     if address != own {
         return Decision::Refuse {
@@ -162,13 +172,18 @@ fn decide_with_file(me: &Member, cluster: Option<&str>, address: &str, peers: &B
     match other {
         Some((ordinal, theirs, ours)) => Decision::Refuse {
             what: format!("{} belongs to cluster {theirs}, this member to cluster {ours}", me.pod(ordinal)),
-            hint: "two clusters of one database: keep the one with the data, empty the other's volumes".to_owned(),
+            hint: "two clusters of one database: keep the one with the data, empty the other's volumes"
+                .to_owned(),
         },
         None => Decision::Start,
     }
 }
 
-fn decide_without_file(me: &Member, remembered: Option<&Remembered>, peers: &BTreeMap<u32, Peer>) -> Decision {
+fn decide_without_file(
+    me: &Member,
+    remembered: Option<&Remembered>,
+    peers: &BTreeMap<u32, Peer>,
+) -> Decision {
     let mut clusters: BTreeMap<&str, Vec<u32>> = BTreeMap::new();
     for (ordinal, peer) in peers {
         if let Peer::Member { cluster } = peer {
@@ -192,7 +207,9 @@ fn decide_without_file(me: &Member, remembered: Option<&Remembered>, peers: &BTr
                 hint: "restore it from a backup; to begin with an empty one, empty the volume".to_owned(),
             };
         }
-        return Decision::Wait(format!("a member of cluster {cluster}, as its database is gone from this volume"));
+        return Decision::Wait(format!(
+            "a member of cluster {cluster}, as its database is gone from this volume"
+        ));
     }
     if me.ordinal != 0 {
         return Decision::Wait(format!("{} to make the cluster", me.pod(0)));
@@ -260,7 +277,8 @@ impl ClusterStatus {
 
 /// Read what `cluster/status` prints.
 pub fn parse_status(text: &str) -> Option<ClusterStatus> {
-    let field = |name: &str| text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": ").map(str::trim));
+    let field =
+        |name: &str| text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": ").map(str::trim));
     // `f717 (f7175557-60b9-41ed-b3c3-08a4dc57cf69)`; `not yet known` while joining.
     let id = |name: &str| Some(field(name)?.split_once('(')?.1.trim_end_matches(')').to_owned());
     let members = text.lines().skip_while(|line| *line != "Servers:").skip(1).filter_map(|line| {
@@ -268,7 +286,12 @@ pub fn parse_status(text: &str) -> Option<ClusterStatus> {
         let (_, rest) = rest.split_once(" at ")?;
         let (address, rest) = rest.split_once(')')?;
         let heard_ms = rest.split_once("last msg ").and_then(|(_, ago)| ago.split(' ').next()?.parse().ok());
-        Some(MemberStatus { id: id.to_owned(), address: address.to_owned(), heard_ms, own: rest.contains("(self)") })
+        Some(MemberStatus {
+            id: id.to_owned(),
+            address: address.to_owned(),
+            heard_ms,
+            own: rest.contains("(self)"),
+        })
     });
     Some(ClusterStatus {
         cluster: id("Cluster ID"),
@@ -302,7 +325,12 @@ pub enum Lead {
 const AWAY_TIMERS: u64 = 4;
 
 /// What the leader does next, if anything.
-pub fn lead(me: &Member, status: &ClusterStatus, election_ms: u64, peers: &BTreeMap<u32, Peer>) -> Option<Lead> {
+pub fn lead(
+    me: &Member,
+    status: &ClusterStatus,
+    election_ms: u64,
+    peers: &BTreeMap<u32, Peer>,
+) -> Option<Lead> {
     if !status.leads() || !status.takes_part() {
         return None;
     }
@@ -314,9 +342,10 @@ pub fn lead(me: &Member, status: &ClusterStatus, election_ms: u64, peers: &BTree
     for member in status.members.iter().filter(|member| !member.own) {
         let Some(ordinal) = me.ordinal_of(&member.address) else { continue };
         let here = is_here(member, status);
-        let succeeded = status.members.iter().any(|other| {
-            other.address == member.address && other.id != member.id && is_here(other, status)
-        });
+        let succeeded = status
+            .members
+            .iter()
+            .any(|other| other.address == member.address && other.id != member.id && is_here(other, status));
         let why = if succeeded && !here {
             format!("{} has lost its database and joined anew", me.pod(ordinal))
         } else if peers.get(&ordinal) == Some(&Peer::Empty) {
@@ -333,7 +362,8 @@ pub fn lead(me: &Member, status: &ClusterStatus, election_ms: u64, peers: &BTree
     // Removing is itself agreed on by a majority, and those who remain should be able to go on.
     let goes_on_without = |lost: &MemberStatus| {
         let remaining = status.members.iter().filter(|member| member.id != lost.id);
-        let (all, here) = remaining.fold((0, 0), |(all, here), member| (all + 1, here + usize::from(is_here(member, status))));
+        let (all, here) = remaining
+            .fold((0, 0), |(all, here), member| (all + 1, here + usize::from(is_here(member, status))));
         here * 2 > all
     };
     if let Some((.., lost, why)) = candidates.iter().find(|(.., lost, _)| goes_on_without(lost)) {
@@ -394,7 +424,10 @@ mod tests {
     fn others_join_and_never_create() {
         let me = me(2, 3);
         let peers = BTreeMap::from([(0, Peer::Empty), (1, Peer::Empty)]);
-        assert_eq!(decide(&me, &File::Missing, None, &peers), Decision::Wait("ovn-nb-0 to make the cluster".to_owned()));
+        assert_eq!(
+            decide(&me, &File::Missing, None, &peers),
+            Decision::Wait("ovn-nb-0 to make the cluster".to_owned())
+        );
         let peers = BTreeMap::from([(0, member("c1")), (1, Peer::Empty)]);
         let join = Decision::Join { cluster: "c1".to_owned(), members: vec![0] };
         assert_eq!(decide(&me, &File::Missing, None, &peers), join);
@@ -448,11 +481,15 @@ mod tests {
         assert_eq!(lead(&me(0, 3), &status, 500, &none), Some(Lead::SetElectionTimer(500)));
         assert_eq!(lead(&me(0, 3), &status, 1000, &none), None);
         let lost = BTreeMap::from([(2, Peer::Empty)]);
-        assert!(matches!(lead(&me(0, 3), &status, 1000, &lost), Some(Lead::Remove { id, .. }) if id == "9999"));
+        assert!(
+            matches!(lead(&me(0, 3), &status, 1000, &lost), Some(Lead::Remove { id, .. }) if id == "9999")
+        );
         // It came back before the leader looked: the one that is not heard of is the lost one.
         let back = STATUS.replace("last msg 120 ms ago\n", "last msg 120 ms ago\n    aaaa (aaaa at ssl:ovn-nb-2.ovn-nb.demo.svc.cluster.local:6643) next_index=3 last msg 9 ms ago\n");
         let action = lead(&me(0, 3), &parse_status(&back).unwrap(), 1000, &none);
-        assert!(matches!(action, Some(Lead::Remove { id, why }) if id == "9999" && why.contains("joined anew")));
+        assert!(
+            matches!(action, Some(Lead::Remove { id, why }) if id == "9999" && why.contains("joined anew"))
+        );
         // Without the second member there is no majority to agree.
         let alone = parse_status(&STATUS.replace("last msg 120 ms", "last msg 99999 ms")).unwrap();
         assert_eq!(lead(&me(0, 3), &alone, 1000, &lost), None);
@@ -473,7 +510,9 @@ mod tests {
             status
         };
         assert_eq!(lead(&me(1, 1), &own(1), 1000, &BTreeMap::new()), Some(Lead::Leave));
-        assert!(matches!(lead(&me(0, 1), &own(0), 1000, &BTreeMap::new()), Some(Lead::Remove { id, .. }) if id == "8240"));
+        assert!(
+            matches!(lead(&me(0, 1), &own(0), 1000, &BTreeMap::new()), Some(Lead::Remove { id, .. }) if id == "8240")
+        );
         assert_eq!(lead(&me(1, 2), &own(1), 1000, &BTreeMap::new()), None);
     }
 

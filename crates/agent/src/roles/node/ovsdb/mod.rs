@@ -19,7 +19,9 @@ use snafu::OptionExt as _;
 use tokio::time::sleep;
 use tracing::{info, warn};
 
-use decide::{ClusterStatus, Decision, File, Lead, Member, Peer, Remembered, decide, lead, ordinal, parse_status};
+use decide::{
+    ClusterStatus, Decision, File, Lead, Member, Peer, Remembered, decide, lead, ordinal, parse_status,
+};
 
 use super::config::{OvnDatabase, Ovsdb};
 use super::error::{Error, UnfitSnafu, UnsafeSnafu};
@@ -163,7 +165,13 @@ async fn prepare(
         };
         let address = me.address(me.ordinal);
         let has_database = found != File::Missing;
-        context.report(&Report { database: role.database, address: address.clone(), has_database, cluster, status: None });
+        context.report(&Report {
+            database: role.database,
+            address: address.clone(),
+            has_database,
+            cluster,
+            status: None,
+        });
         let new = file.with_extension("new");
         match decide(me, &found, remembered.as_ref(), &peers.ask().await) {
             Decision::Start => return Ok(()),
@@ -353,7 +361,8 @@ struct Peers {
 impl Peers {
     fn new(me: &Member, context: &Context) -> Self {
         let port = context.config().health.as_ref().map_or(9100, |health| health.port);
-        let urls = me.others().map(|other| (other, format!("http://{}:{port}/status", me.host(other)))).collect();
+        let urls =
+            me.others().map(|other| (other, format!("http://{}:{port}/status", me.host(other)))).collect();
         Self { client: reqwest::Client::new(), urls }
     }
 

@@ -161,7 +161,13 @@ async fn marked(socket: &Path, table: &str) -> Result<Vec<String>, Error> {
     Ok(ours.filter_map(|row| row["name"].as_str().map(str::to_owned)).collect())
 }
 
-async fn apply(role: &OpenVswitch, plan: &Plan, memory: &Path, socket: &Path, context: &Context) -> Result<(), Error> {
+async fn apply(
+    role: &OpenVswitch,
+    plan: &Plan,
+    memory: &Path,
+    socket: &Path,
+    context: &Context,
+) -> Result<(), Error> {
     if let Some(tunnel) = &plan.take_over {
         system::write(memory, &json!(tunnel).to_string(), 0o644)?;
     }
@@ -215,7 +221,9 @@ async fn watch(plan: &Plan) -> Result<(), Error> {
         }
         let links = observe::links().await?;
         let wanted = format!("{}/", plan.address);
-        let there = links.get(TUNNEL_BRIDGE).is_some_and(|link| link.addresses.iter().any(|a| a.starts_with(&wanted)));
+        let there = links
+            .get(TUNNEL_BRIDGE)
+            .is_some_and(|link| link.addresses.iter().any(|a| a.starts_with(&wanted)));
         if !there {
             warn!(target: "oaas_agent", "{TUNNEL_BRIDGE} has lost the address {}: sets it again", plan.address);
             for command in &plan.after {
@@ -227,9 +235,7 @@ async fn watch(plan: &Plan) -> Result<(), Error> {
 
 /// What is wrong with a bridge; nothing when it is there and its datapath works.
 pub async fn bridge_is_unwell(socket: &Path, bridge: &str) -> Result<Option<String>, Error> {
-    let select = |table: &str, columns: &[&str]| {
-        json!({"op": "select", "table": table, "where": [["name", "==", bridge]], "columns": columns})
-    };
+    let select = |table: &str, columns: &[&str]| json!({"op": "select", "table": table, "where": [["name", "==", bridge]], "columns": columns});
     let operations = [select("Bridge", &["datapath_id"]), select("Interface", &["ofport", "error"])];
     let results = jsonrpc::transact(socket, "Open_vSwitch", &operations).await?;
     let row = |index: usize| results.get(index).and_then(|result| result["rows"].get(0)).cloned();
@@ -250,7 +256,8 @@ pub async fn bridge_is_unwell(socket: &Path, bridge: &str) -> Result<Option<Stri
 pub async fn datapath(run_directory: &Path) -> Result<Option<Datapath>, Error> {
     let select = json!({"op": "select", "table": "Open_vSwitch", "where": [], "columns": ["external_ids"]});
     let results = jsonrpc::transact(&database_socket(run_directory), "Open_vSwitch", &[select]).await?;
-    let ids = results.first().map(|result| jsonrpc::map(&result["rows"][0]["external_ids"])).unwrap_or_default();
+    let ids =
+        results.first().map(|result| jsonrpc::map(&result["rows"][0]["external_ids"])).unwrap_or_default();
     Ok(match ids.get("ovn-bridge-datapath-type").map(String::as_str) {
         Some("system") => Some(Datapath::System),
         Some("netdev") => Some(Datapath::Netdev),

@@ -92,7 +92,8 @@ pub async fn kernel_lacks() -> Result<Option<String>, Error> {
         return Ok(Some("the kernel has no module openvswitch".to_owned()));
     }
     // In a network namespace of its own, so that nothing of the node is touched.
-    let geneve = ["unshare", "--net", "ip", "link", "add", "g", "type", "geneve", "id", "1", "remote", "192.0.2.1"];
+    let geneve =
+        ["unshare", "--net", "ip", "link", "add", "g", "type", "geneve", "id", "1", "remote", "192.0.2.1"];
     if !system::succeeds(geneve).await? {
         return Ok(Some("the kernel has no module geneve".to_owned()));
     }

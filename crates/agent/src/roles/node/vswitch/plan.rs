@@ -107,7 +107,9 @@ pub fn bridge_of(physical_network: &str) -> Result<String, Error> {
     ensure!(
         name.len() <= LONGEST_NAME && ![INTEGRATION_BRIDGE, TUNNEL_BRIDGE].contains(&name.as_str()),
         UnfitSnafu {
-            what: format!("failed to name the bridge of the physical network {physical_network}: {name} is too long or taken"),
+            what: format!(
+                "failed to name the bridge of the physical network {physical_network}: {name} is too long or taken"
+            ),
             hint: "give the physical network a name of at most 12 characters, other than `int` and `phy`",
         }
     );
@@ -128,7 +130,12 @@ pub fn plan(wanted: &Wanted, observed: &Observed) -> Result<Plan, Error> {
     let mut database = settings(wanted, datapath, address, &bridges);
     database.extend(remove_unwanted(wanted.network, datapath, &bridges, observed));
     database.extend(add_bridge(INTEGRATION_BRIDGE, datapath));
-    set(&mut database, "Bridge", INTEGRATION_BRIDGE, &["fail_mode=secure", "other_config:disable-in-band=true"]);
+    set(
+        &mut database,
+        "Bridge",
+        INTEGRATION_BRIDGE,
+        &["fail_mode=secure", "other_config:disable-in-band=true"],
+    );
     for (network, interface) in &wanted.network.physical_networks {
         database.extend(add_bridge(&bridges[network], datapath));
         database.extend(add_port(&bridges[network], interface));
@@ -158,7 +165,9 @@ pub fn plan(wanted: &Wanted, observed: &Observed) -> Result<Plan, Error> {
         }
         Datapath::System => &tunnel.interface,
     };
-    if observed.links.get(owner).is_none_or(|link| link.addresses != tunnel.addresses) || datapath == Datapath::Netdev {
+    if observed.links.get(owner).is_none_or(|link| link.addresses != tunnel.addresses)
+        || datapath == Datapath::Netdev
+    {
         after.push(words(&["ip", "link", "set", "dev", owner, "up"]));
         for address in &tunnel.addresses {
             // Without `nodad` a v6 address is not usable for a second or more after each restart.
@@ -173,7 +182,8 @@ pub fn plan(wanted: &Wanted, observed: &Observed) -> Result<Plan, Error> {
             after.push(command);
         }
     }
-    let take_over = (datapath == Datapath::Netdev && observed.taken_over.as_ref() != Some(&tunnel)).then_some(tunnel);
+    let take_over =
+        (datapath == Datapath::Netdev && observed.taken_over.as_ref() != Some(&tunnel)).then_some(tunnel);
     Ok(Plan { datapath, reason, address, take_over, database, before, offloads, after, bridges })
 }
 
@@ -186,7 +196,9 @@ fn choose(choice: DatapathChoice, kernel_lacks: Option<&str>) -> Result<(Datapat
             hint: "load the modules openvswitch and geneve on the node, or choose the datapath `auto`",
         }
         .fail(),
-        (DatapathChoice::Auto, None) => Ok((Datapath::System, "the kernel has openvswitch and geneve".to_owned())),
+        (DatapathChoice::Auto, None) => {
+            Ok((Datapath::System, "the kernel has openvswitch and geneve".to_owned()))
+        }
         (DatapathChoice::Auto, Some(lacks)) => Ok((Datapath::Netdev, lacks.to_owned())),
     }
 }
@@ -205,7 +217,8 @@ fn check_interfaces(network: &NodeNetwork, observed: &Observed) -> Result<(), Er
         }
     }
     for (interface, what) in used {
-        let names: Vec<&str> = observed.links.keys().map(String::as_str).filter(|name| *name != "lo").collect();
+        let names: Vec<&str> =
+            observed.links.keys().map(String::as_str).filter(|name| *name != "lo").collect();
         ensure!(
             observed.links.contains_key(interface),
             UnfitSnafu {
@@ -257,7 +270,8 @@ fn settings(
     address: IpAddr,
     bridges: &BTreeMap<String, String>,
 ) -> Vec<String> {
-    let mappings: Vec<String> = bridges.iter().map(|(network, bridge)| format!("{network}:{bridge}")).collect();
+    let mappings: Vec<String> =
+        bridges.iter().map(|(network, bridge)| format!("{network}:{bridge}")).collect();
     let mut ids: BTreeMap<&str, String> = BTreeMap::from([
         ("system-id", wanted.node.to_owned()),
         ("hostname", wanted.node.to_owned()),
@@ -301,13 +315,16 @@ fn remove_unwanted(
     let mut arguments = Vec::new();
     let tunnel = datapath == Datapath::Netdev;
     let wanted_bridge = |bridge: &String| {
-        bridge == INTEGRATION_BRIDGE || bridges.values().any(|name| name == bridge) || tunnel && bridge == TUNNEL_BRIDGE
+        bridge == INTEGRATION_BRIDGE
+            || bridges.values().any(|name| name == bridge)
+            || tunnel && bridge == TUNNEL_BRIDGE
     };
     for bridge in observed.bridges.iter().filter(|bridge| !wanted_bridge(bridge)) {
         arguments.extend(words(&["--", "--if-exists", "del-br", bridge]));
     }
     let wanted_port = |port: &String| {
-        network.physical_networks.values().any(|name| name == port) || tunnel && *port == network.tunnel_interface
+        network.physical_networks.values().any(|name| name == port)
+            || tunnel && *port == network.tunnel_interface
     };
     for port in observed.ports.iter().filter(|port| !wanted_port(port)) {
         arguments.extend(words(&["--", "--if-exists", "del-port", port]));
@@ -380,7 +397,16 @@ mod tests {
         let southbound = ["ssl:sb-0:6642".to_owned(), "ssl:sb-1:6642".to_owned()];
         let external_ids = BTreeMap::new();
         let datapath = DatapathChoice::Auto;
-        plan(&Wanted { node: "node1", network, datapath, southbound: &southbound, external_ids: &external_ids }, observed)
+        plan(
+            &Wanted {
+                node: "node1",
+                network,
+                datapath,
+                southbound: &southbound,
+                external_ids: &external_ids,
+            },
+            observed,
+        )
     }
 
     fn lines(commands: &[Command]) -> Vec<String> {
@@ -407,7 +433,10 @@ mod tests {
         }
         assert!(lines(&plan.before).contains(&"ip address flush dev eth1 scope global".to_owned()));
         assert!(lines(&plan.offloads).contains(&"ethtool --features eth2 gro off".to_owned()));
-        assert_eq!(lines(&plan.after), ["ip link set dev br-phy up", "ip address replace 10.86.0.11/24 dev br-phy"]);
+        assert_eq!(
+            lines(&plan.after),
+            ["ip link set dev br-phy up", "ip address replace 10.86.0.11/24 dev br-phy"]
+        );
     }
 
     #[test]
@@ -433,17 +462,24 @@ mod tests {
     #[test]
     fn a_kernel_that_gained_the_module_gives_the_addresses_back() {
         let taken_over = planned(&network(), &observed()).unwrap().take_over;
-        let mut later = Observed { kernel_lacks: None, taken_over, bridges: words(&["br-int", "br-phy"]), ..observed() };
+        let mut later =
+            Observed { kernel_lacks: None, taken_over, bridges: words(&["br-int", "br-phy"]), ..observed() };
         later.links.get_mut("eth1").unwrap().addresses.clear();
         let plan = planned(&network(), &later).unwrap();
         assert!(plan.database.join(" ").contains("--if-exists del-br br-phy"));
-        assert_eq!(lines(&plan.after), ["ip link set dev eth1 up", "ip address replace 10.86.0.11/24 dev eth1"]);
+        assert_eq!(
+            lines(&plan.after),
+            ["ip link set dev eth1 up", "ip address replace 10.86.0.11/24 dev eth1"]
+        );
     }
 
     #[test]
     fn an_earlier_wiring_goes() {
-        let observed =
-            Observed { bridges: words(&["br-int", "br-old"]), ports: words(&["eth3", "eth1", "eth2"]), ..observed() };
+        let observed = Observed {
+            bridges: words(&["br-int", "br-old"]),
+            ports: words(&["eth3", "eth1", "eth2"]),
+            ..observed()
+        };
         let plan = planned(&NodeNetwork { gateway: false, ..network() }, &observed).unwrap();
         let database = plan.database.join(" ");
         assert!(database.contains("del-br br-old") && database.contains("del-port eth3"));
@@ -460,7 +496,11 @@ mod tests {
         assert!(said(&twice).contains("it is that of tunnels"));
         let elsewhere = NodeNetwork { tunnel_address: Some([10, 0, 0, 1].into()), ..network() };
         assert_eq!(said(&elsewhere), "failed to find the tunnel address 10.0.0.1 on eth1");
-        let bare = NodeNetwork { tunnel_interface: "eth2".to_owned(), physical_networks: BTreeMap::new(), ..network() };
+        let bare = NodeNetwork {
+            tunnel_interface: "eth2".to_owned(),
+            physical_networks: BTreeMap::new(),
+            ..network()
+        };
         assert_eq!(said(&bare), "failed to find an address on the tunnel interface eth2");
         let long = BTreeMap::from([("a-long-name-for-it".to_owned(), "eth2".to_owned())]);
         assert!(said(&NodeNetwork { physical_networks: long, ..network() }).contains("is too long or taken"));
