@@ -109,7 +109,8 @@ impl Context {
         host: String,
     ) -> (Self, mpsc::UnboundedReceiver<Ended>) {
         let (ended, receiver) = mpsc::unbounded_channel();
-        let state = State { phase: Phase::Preparing, waits_for: None, report: Value::Null, programs: Vec::new() };
+        let state =
+            State { phase: Phase::Preparing, waits_for: None, report: Value::Null, programs: Vec::new() };
         let phase = watch::Sender::new(Phase::Preparing);
         let inner = Inner { config, config_path, host, state: Mutex::new(state), ended, phase };
         (Self { inner: Arc::new(inner) }, receiver)
@@ -216,7 +217,12 @@ impl Context {
     }
 
     /// Run a helper to its end, with its output captured; killed with its process group after `limit`.
-    pub async fn finish(&self, name: &str, program: &Program, limit: Duration) -> Result<Finished, program::Error> {
+    pub async fn finish(
+        &self,
+        name: &str,
+        program: &Program,
+        limit: Duration,
+    ) -> Result<Finished, program::Error> {
         program::finish(name, program, None, limit).await
     }
 

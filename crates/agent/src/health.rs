@@ -123,9 +123,12 @@ fn by_phase(probe: Kubelet, phase: Phase) -> Option<bool> {
     match (phase, probe) {
         (Phase::Running, _) => None,
         // It knowingly prepares, waits or stops: a restart would not help.
-        (Phase::Preparing | Phase::Stopping, Kubelet::Live) => Some(true),
-        (Phase::Preparing, Kubelet::Startup | Kubelet::Ready) | (Phase::Stopping, Kubelet::Ready) => Some(false),
-        (Phase::Stopping, Kubelet::Startup) => Some(true),
+        (Phase::Preparing | Phase::Stopping, Kubelet::Live) | (Phase::Stopping, Kubelet::Startup) => {
+            Some(true)
+        }
+        (Phase::Preparing, Kubelet::Startup | Kubelet::Ready) | (Phase::Stopping, Kubelet::Ready) => {
+            Some(false)
+        }
     }
 }
 
@@ -209,6 +212,28 @@ impl Slot {
         match (changed, &*last.borrow()) {
             (Ok(Ok(())), Some((_, verdict))) => verdict.clone(),
             _ => Err(format!("no answer within {} ms", (self.checker.time_limit() + SLACK).as_millis())),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_member_that_waits_or_stops_is_not_restarted_and_not_served() {
+        for phase in [Phase::Preparing, Phase::Stopping] {
+            assert_eq!(by_phase(Kubelet::Live, phase), Some(true));
+            assert_eq!(by_phase(Kubelet::Ready, phase), Some(false));
+        }
+        assert_eq!(by_phase(Kubelet::Startup, Phase::Preparing), Some(false));
+        assert_eq!(by_phase(Kubelet::Startup, Phase::Stopping), Some(true));
+    }
+
+    #[test]
+    fn of_a_running_program_the_checks_decide() {
+        for probe in [Kubelet::Startup, Kubelet::Live, Kubelet::Ready] {
+            assert_eq!(by_phase(probe, Phase::Running), None);
         }
     }
 }

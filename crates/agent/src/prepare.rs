@@ -13,7 +13,7 @@ use tokio::time::sleep;
 use tracing::info;
 
 use crate::checks::Checker;
-use crate::config::{Check, Prepare};
+use crate::config::{Check, Prepare, TlsFiles};
 use crate::context::Context;
 use crate::program;
 
@@ -21,7 +21,7 @@ use crate::program;
 const ASK_AGAIN: Duration = Duration::from_millis(500);
 
 /// How long a program of a preparation may run.
-const RUN_LIMIT: Duration = Duration::from_secs(1800);
+const RUN_LIMIT: Duration = Duration::from_mins(30);
 
 /// What can go wrong while preparing.
 #[derive(Debug, Snafu)]
@@ -139,6 +139,21 @@ pub fn copy_tree(from: &Path, to: &Path, mode: Option<u32>, owner: Option<&str>)
     Ok(())
 }
 
+/// Copy mounted TLS files to where a program's user can read them; gives whether anything differed.
+pub fn copy_tls(from: &TlsFiles, to: &TlsFiles, owner: Option<&str>) -> Result<bool, Error> {
+    let mut changed = false;
+    for (from, to, mode) in
+        [(&from.ca, &to.ca, 0o644), (&from.cert, &to.cert, 0o644), (&from.key, &to.key, 0o600)]
+    {
+        let wanted = fs::read(from).context(FileSnafu { doing: "read", path: from })?;
+        if fs::read(to).ok().as_ref() != Some(&wanted) {
+            write_file(to, &wanted, mode, owner)?;
+            changed = true;
+        }
+    }
+    Ok(changed)
+}
+
 /// Written beside its place and moved over it: whoever reads sees the old file or the new one, and a secret is never
 /// readable by more than in the end.
 fn copy_file(from: &Path, to: &Path, mode: u32, owner: Option<&str>) -> Result<(), Error> {
@@ -185,7 +200,8 @@ pub fn parse_mode(mode: &str) -> Result<u32, Error> {
 }
 
 fn set_mode(path: &Path, mode: u32) -> Result<(), Error> {
-    fs::set_permissions(path, fs::Permissions::from_mode(mode)).context(FileSnafu { doing: "set the mode of", path })
+    fs::set_permissions(path, fs::Permissions::from_mode(mode))
+        .context(FileSnafu { doing: "set the mode of", path })
 }
 
 /// Give a file to `user` or `user:group`; nothing where the agent is not root, since the pod's own user is right then.
@@ -224,6 +240,26 @@ mod tests {
         assert_eq!(fs::read_to_string(to.join("key")).unwrap(), "secret");
         assert_eq!(fs::metadata(to.join("key")).unwrap().permissions().mode() & 0o777, 0o600);
         assert_eq!(fs::metadata(&to).unwrap().permissions().mode() & 0o777, 0o700);
+    }
+
+    #[test]
+    fn tls_files_are_copied_when_they_differ() {
+        let directory = tempfile::tempdir().unwrap();
+        let files = |name: &str| {
+            let at = directory.path().join(name);
+            TlsFiles { ca: at.join("ca.crt"), cert: at.join("tls.crt"), key: at.join("tls.key") }
+        };
+        let (from, to) = (files("from"), files("to"));
+        fs::create_dir(directory.path().join("from")).unwrap();
+        for path in [&from.ca, &from.cert, &from.key] {
+            fs::write(path, "one").unwrap();
+        }
+        assert!(copy_tls(&from, &to, None).unwrap());
+        assert!(!copy_tls(&from, &to, None).unwrap());
+        fs::write(&from.cert, "two").unwrap();
+        assert!(copy_tls(&from, &to, None).unwrap());
+        assert_eq!(fs::read_to_string(&to.cert).unwrap(), "two");
+        assert_eq!(fs::metadata(&to.key).unwrap().permissions().mode() & 0o777, 0o600);
     }
 
     #[test]

@@ -85,7 +85,9 @@ impl Explain for Error {
             Self::Spawn { source, program, .. } if source.kind() == std::io::ErrorKind::NotFound => {
                 Some(format!("check that the image holds {program}, and its working directory"))
             }
-            Self::UnknownOwner { .. } => Some("name a user that is in the image's /etc/passwd, or a number".to_owned()),
+            Self::UnknownOwner { .. } => {
+                Some("name a user that is in the image's /etc/passwd, or a number".to_owned())
+            }
             _ => None,
         }
     }
@@ -124,7 +126,8 @@ pub fn describe(status: ExitStatus) -> String {
     match (status.code(), status.signal()) {
         (Some(code), _) => format!("it exited with code {code}"),
         (None, Some(signal)) => {
-            let name = Signal::try_from(signal).map_or_else(|_| signal.to_string(), |signal| signal.to_string());
+            let name =
+                Signal::try_from(signal).map_or_else(|_| signal.to_string(), |signal| signal.to_string());
             format!("it was ended by {name}")
         }
         (None, None) => "it ended in an unknown way".to_owned(),

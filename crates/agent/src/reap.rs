@@ -34,10 +34,7 @@ pub(crate) async fn orphans() {
 fn reap_ready() -> bool {
     let look = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
     while let Ok(status) = waitid(Id::All, look) {
-        let pid = match status {
-            WaitStatus::Exited(pid, _) | WaitStatus::Signaled(pid, _, _) => pid,
-            _ => return true,
-        };
+        let (WaitStatus::Exited(pid, _) | WaitStatus::Signaled(pid, _, _)) = status else { return true };
         if program::is_own(pid.as_raw()) {
             return false;
         }

@@ -62,10 +62,13 @@ impl Explain for Error {
 
     fn hint(&self) -> Option<String> {
         match self {
-            Self::Read { .. } => Some("name the file that is mounted from the component's ConfigMap".to_owned()),
-            Self::Parse { .. } => {
-                Some("the agent in the image may be older or newer than the operator that wrote the file".to_owned())
+            Self::Read { .. } => {
+                Some("name the file that is mounted from the component's ConfigMap".to_owned())
             }
+            Self::Parse { .. } => Some(
+                "the agent in the image may be older or newer than the operator that wrote the file"
+                    .to_owned(),
+            ),
             Self::HostName { .. } | Self::Runtime { .. } => None,
         }
     }
@@ -112,9 +115,10 @@ pub fn read_config(path: &Path) -> Result<AgentConfig, Error> {
 
 /// Say why the agent ends, and give its exit code.
 pub(crate) fn report_failure(failure: &Failure) -> u8 {
-    match failure.hint() {
-        Some(hint) => error!(target: "oaas_agent", "{failure}; hint: {hint}"),
-        None => error!(target: "oaas_agent", "{failure}"),
+    if let Some(hint) = failure.hint() {
+        error!(target: "oaas_agent", "{failure}; hint: {hint}");
+    } else {
+        error!(target: "oaas_agent", "{failure}");
     }
     failure.kind().exit_code()
 }
@@ -124,6 +128,9 @@ pub(crate) fn report_failure(failure: &Failure) -> u8 {
 fn log_to_stderr() {
     let filter = tracing_subscriber::EnvFilter::try_from_env("OAAS_LOG")
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn,oaas_agent=info"));
-    let _ =
-        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false).try_init();
+    let _ = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(false)
+        .try_init();
 }

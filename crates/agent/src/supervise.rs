@@ -40,7 +40,11 @@ enum End {
 }
 
 /// Run a role to its end; gives the agent's exit code.
-pub(crate) async fn supervise<R: Role>(role: &R, context: Context, mut ended: UnboundedReceiver<Ended>) -> u8 {
+pub(crate) async fn supervise<R: Role>(
+    role: &R,
+    context: Context,
+    mut ended: UnboundedReceiver<Ended>,
+) -> u8 {
     match work(role, &context, &mut ended).await {
         Ok(code) => code,
         Err(failure) => {
@@ -51,7 +55,11 @@ pub(crate) async fn supervise<R: Role>(role: &R, context: Context, mut ended: Un
     }
 }
 
-async fn work<R: Role>(role: &R, context: &Context, ended: &mut UnboundedReceiver<Ended>) -> Result<u8, Failure> {
+async fn work<R: Role>(
+    role: &R,
+    context: &Context,
+    ended: &mut UnboundedReceiver<Ended>,
+) -> Result<u8, Failure> {
     let mut terminate = listen(SignalKind::terminate()).context(SignalsSnafu)?;
     let mut interrupt = listen(SignalKind::interrupt()).context(SignalsSnafu)?;
     let mut hangup = listen(SignalKind::hangup()).context(SignalsSnafu)?;

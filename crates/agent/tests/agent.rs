@@ -94,7 +94,11 @@ impl Agent {
         loop {
             match self.get(path) {
                 Some((status, body)) if status == wanted => return body,
-                other => assert!(start.elapsed() < LIMIT, "{path} does not give {wanted}: {other:?}; {}", self.out()),
+                other => assert!(
+                    start.elapsed() < LIMIT,
+                    "{path} does not give {wanted}: {other:?}; {}",
+                    self.out()
+                ),
             }
             std::thread::sleep(Duration::from_millis(50));
         }
@@ -159,7 +163,8 @@ fn signals_reach_the_program() {
 
 #[test]
 fn a_deaf_program_is_killed_after_its_grace() {
-    let mut agent = Agent::start(&process(&["sh", "-c", "trap '' TERM; echo up; while :; do sleep 0.05; done"]));
+    let mut agent =
+        Agent::start(&process(&["sh", "-c", "trap '' TERM; echo up; while :; do sleep 0.05; done"]));
     agent.says("up");
     let start = Instant::now();
     agent.signal(Signal::SIGTERM);
@@ -192,7 +197,8 @@ fn what_the_program_leaves_in_its_group_goes_with_it() {
 #[test]
 fn a_stopped_worker_fails_live_and_comes_back() {
     let worker = json!([{"name": "worker", "probe": {"worker": {}}}]);
-    let agent = Agent::start_with(&[], &process(&["sh", "-c", "while :; do sleep 0.05; done"]), &worker, &worker);
+    let agent =
+        Agent::start_with(&[], &process(&["sh", "-c", "while :; do sleep 0.05; done"]), &worker, &worker);
     agent.until("/live", 200);
     let program = agent.program("sh");
     kill(program, Signal::SIGSTOP).unwrap();
@@ -257,7 +263,8 @@ fn what_is_waited_for_is_said_and_a_restart_is_not_asked_for() {
 
 #[test]
 fn while_it_stops_it_is_not_ready_and_serves_on() {
-    let mut process = process(&["sh", "-c", "trap 'echo farewell; exit 0' TERM; while :; do sleep 0.05; done"]);
+    let mut process =
+        process(&["sh", "-c", "trap 'echo farewell; exit 0' TERM; while :; do sleep 0.05; done"]);
     process["program"]["stop"]["drain_seconds"] = json!(2);
     let mut agent = Agent::start(&process);
     agent.until("/ready", 200);
@@ -276,7 +283,11 @@ fn a_preparation_that_fails_ends_the_agent_with_what_was_said() {
     process["pre"] = json!([{"run": {"why": "collect", "program": {"command": ["sh", "-c", "echo no space left >&2; exit 4"]}}}]);
     let mut agent = Agent::start(&process);
     assert_eq!(agent.exit_code(), 1);
-    assert!(agent.out().contains("failed to run collect: it exited with code 4: no space left"), "{}", agent.out());
+    assert!(
+        agent.out().contains("failed to run collect: it exited with code 4: no space left"),
+        "{}",
+        agent.out()
+    );
 }
 
 #[test]

@@ -124,7 +124,9 @@ impl Checker {
             }
             Probe::Command(probe) => {
                 let program = crate::config::Program::new(probe.argv.iter().cloned());
-                program::finish(&self.check.name, &program, None, self.time_limit()).await?.success(&self.check.name)?;
+                program::finish(&self.check.name, &program, None, self.time_limit())
+                    .await?
+                    .success(&self.check.name)?;
                 Ok(())
             }
             Probe::Node(probe) => roles::node::ask(probe, &self.context).await,

@@ -68,10 +68,14 @@ impl Explain for Error {
 
     fn hint(&self) -> Option<String> {
         match self {
-            Self::Password { path, .. } => Some(format!("check that the account's Secret is mounted at {}", path.display())),
-            Self::Connect { source: mysql_async::Error::Server(server), user, .. } if server.code == 1045 => Some(
-                format!("the server knows another password of {user} than the mounted one, or wants TLS"),
-            ),
+            Self::Password { path, .. } => {
+                Some(format!("check that the account's Secret is mounted at {}", path.display()))
+            }
+            Self::Connect { source: mysql_async::Error::Server(server), user, .. } if server.code == 1045 => {
+                Some(format!(
+                    "the server knows another password of {user} than the mounted one, or wants TLS"
+                ))
+            }
             Self::Connect { .. } | Self::Silent { .. } | Self::Query { .. } => None,
         }
     }
@@ -156,7 +160,8 @@ pub(super) async fn ask(probe: &MysqlProbe) -> Result<(), super::Error> {
     // A connection that ends without a word counts as aborted in the server's log; but a lost goodbye is no failure.
     let _ = conn.disconnect().await;
     let Some(wanted) = &probe.expect else { return Ok(()) };
-    let answer = answers.first().with_context(|| UnwellSnafu { what: format!("{:?} gave no row", probe.query) })?;
+    let answer =
+        answers.first().with_context(|| UnwellSnafu { what: format!("{:?} gave no row", probe.query) })?;
     if answer == wanted {
         return Ok(());
     }
@@ -182,13 +187,19 @@ pub fn judge_wsrep(status: &BTreeMap<String, String>, donor_is_good: bool) -> Re
     }
     let cluster = value("wsrep_cluster_status");
     if cluster != "Primary" {
-        return Err(format!("the member is not part of the primary component: wsrep_cluster_status is {cluster:?}"));
+        return Err(format!(
+            "the member is not part of the primary component: wsrep_cluster_status is {cluster:?}"
+        ));
     }
     let state = value("wsrep_local_state_comment");
     match state {
         "Synced" => {}
         "Donor/Desynced" if donor_is_good => {}
-        _ => return Err(format!("the member does not follow the cluster: wsrep_local_state_comment is {state:?}")),
+        _ => {
+            return Err(format!(
+                "the member does not follow the cluster: wsrep_local_state_comment is {state:?}"
+            ));
+        }
     }
     if value("wsrep_ready") != "ON" {
         return Err("the member refuses queries: wsrep_ready is not ON".to_owned());
@@ -222,7 +233,11 @@ mod tests {
     #[test]
     fn what_is_wrong_is_named() {
         assert!(judge_wsrep(&BTreeMap::new(), true).unwrap_err().contains("not loaded"));
-        assert!(judge_wsrep(&status("non-Primary", "Initialized", "OFF"), true).unwrap_err().contains("non-Primary"));
+        assert!(
+            judge_wsrep(&status("non-Primary", "Initialized", "OFF"), true)
+                .unwrap_err()
+                .contains("non-Primary")
+        );
         assert!(judge_wsrep(&status("Primary", "Joining", "OFF"), true).unwrap_err().contains("Joining"));
         assert!(judge_wsrep(&status("Primary", "Synced", "OFF"), true).unwrap_err().contains("wsrep_ready"));
     }

@@ -92,9 +92,13 @@ fn look(roots: &[i32], bus_port: Option<u16>) -> Result<Vec<Seen>, Error> {
     let mut stats = BTreeMap::new();
     let entries = fs::read_dir("/proc").map_err(|source| Error::Proc { pid: 0, source })?;
     for entry in entries.flatten() {
-        let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<i32>().ok()) else { continue };
+        let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<i32>().ok()) else {
+            continue;
+        };
         // It may have ended since the directory was read.
-        if let Some(stat) = fs::read_to_string(format!("/proc/{pid}/stat")).ok().and_then(|text| parse_stat(&text)) {
+        if let Some(stat) =
+            fs::read_to_string(format!("/proc/{pid}/stat")).ok().and_then(|text| parse_stat(&text))
+        {
             stats.insert(pid, stat);
         }
     }
@@ -106,7 +110,14 @@ fn look(roots: &[i32], bus_port: Option<u16>) -> Result<Vec<Seen>, Error> {
             _ => false,
         };
         let activity = stat.cpu_ticks + switches(pid);
-        seen.push(Seen { pid, name: stat.name.clone(), state: stat.state, born: stat.born, activity, on_bus });
+        seen.push(Seen {
+            pid,
+            name: stat.name.clone(),
+            state: stat.state,
+            born: stat.born,
+            activity,
+            on_bus,
+        });
     }
     Ok(seen)
 }
@@ -190,7 +201,8 @@ fn connected(pid: i32, port: u16) -> Result<bool, Error> {
     if inodes.is_empty() {
         return Ok(false);
     }
-    let descriptors = fs::read_dir(format!("/proc/{pid}/fd")).map_err(|source| Error::Proc { pid, source })?;
+    let descriptors =
+        fs::read_dir(format!("/proc/{pid}/fd")).map_err(|source| Error::Proc { pid, source })?;
     Ok(descriptors.flatten().any(|descriptor| {
         fs::read_link(descriptor.path())
             .ok()
@@ -249,8 +261,12 @@ mod tests {
         let stopped = [process(2, 'S', 5, true), process(3, 'T', 5, false)];
         assert_eq!(judge(&bus(), &stopped, &mut last, at(0)).unwrap_err(), "process 3 (p3) is stopped");
         let lonely = [process(2, 'S', 5, false)];
-        assert!(judge(&bus(), &lonely, &mut last, at(0)).unwrap_err().contains("no process has a connection"));
-        assert!(judge(&bus(), &[process(2, 'Z', 5, false)], &mut last, at(0)).unwrap_err().contains("zombie"));
+        assert!(
+            judge(&bus(), &lonely, &mut last, at(0)).unwrap_err().contains("no process has a connection")
+        );
+        assert!(
+            judge(&bus(), &[process(2, 'Z', 5, false)], &mut last, at(0)).unwrap_err().contains("zombie")
+        );
     }
 
     #[test]
@@ -260,7 +276,10 @@ mod tests {
         for (seconds, active) in [(0, 1), (30, 2), (59, 2), (89, 2)] {
             assert_eq!(judge(&bus(), &tree(active), &mut last, at(seconds)), Ok(()), "at {seconds} s");
         }
-        assert_eq!(judge(&bus(), &tree(2), &mut last, at(90)).unwrap_err(), "process 2 (p2) did nothing for 60 s");
+        assert_eq!(
+            judge(&bus(), &tree(2), &mut last, at(90)).unwrap_err(),
+            "process 2 (p2) did nothing for 60 s"
+        );
     }
 
     #[test]
@@ -289,7 +308,10 @@ mod tests {
         let stat = parse_stat(line).unwrap();
         let wanted = Stat { name: "a) b (c)".to_owned(), state: 'T', parent: 7, cpu_ticks: 42, born: 9001 };
         assert_eq!(stat, wanted);
-        assert_eq!(parse_switches("Name:\tx\nvoluntary_ctxt_switches:\t5\nnonvoluntary_ctxt_switches:\t2\n"), 7);
+        assert_eq!(
+            parse_switches("Name:\tx\nvoluntary_ctxt_switches:\t5\nnonvoluntary_ctxt_switches:\t2\n"),
+            7
+        );
         assert_eq!(parse_socket("socket:[123]"), Some(123));
         assert_eq!(parse_socket("/dev/null"), None);
         let table = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n\
@@ -304,7 +326,8 @@ mod tests {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
         let own = i32::try_from(std::process::id()).unwrap();
-        let find = || look(&[own], Some(port)).unwrap().into_iter().find(|process| process.pid == own).unwrap();
+        let find =
+            || look(&[own], Some(port)).unwrap().into_iter().find(|process| process.pid == own).unwrap();
         assert!(!find().on_bus);
         let stream = std::net::TcpStream::connect(("127.0.0.1", port)).unwrap();
         assert!(find().on_bus);

@@ -82,7 +82,12 @@ const fn is_zero(value: &u64) -> bool {
 
 impl Default for Stop {
     fn default() -> Self {
-        Self { signal: StopSignal::default(), grace_seconds: default_grace_seconds(), drain_seconds: 0, group: false }
+        Self {
+            signal: StopSignal::default(),
+            grace_seconds: default_grace_seconds(),
+            drain_seconds: 0,
+            group: false,
+        }
     }
 }
 

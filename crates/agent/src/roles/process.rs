@@ -8,7 +8,8 @@ use crate::prepare::prepare;
 impl Role for Process {
     async fn run(&self, context: &Context) -> Result<Outcome, Failure> {
         prepare(&self.pre, context).await?;
-        let name = self.program.command.first().map_or("program", |path| path.rsplit('/').next().unwrap_or(path));
+        let name =
+            self.program.command.first().map_or("program", |path| path.rsplit('/').next().unwrap_or(path));
         context.start(name, &self.program)?;
         context.running();
         Ok(Outcome::Supervise)

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use crate::pod::{Network, Pod};
 
-const START: Duration = Duration::from_secs(120);
+const START: Duration = Duration::from_mins(2);
 
 pub const OPTIONS: &str = "[mysqld]\nbind_address=0.0.0.0\nskip_name_resolve=ON\nperformance_schema=OFF\n\
     innodb_autoinc_lock_mode=2\ninnodb_flush_log_at_trx_commit=1\ninnodb_log_file_size=64M\nbinlog_format=ROW\n\
@@ -20,9 +20,11 @@ pub const OPTIONS: &str = "[mysqld]\nbind_address=0.0.0.0\nskip_name_resolve=ON\
 
 /// The agent's configuration of a MariaDB member.
 pub fn config(network: &Network, members: &[&str]) -> Value {
-    let account = |user: &str, kind: &str| json!({
-        "user": user, "password_file": network.password(user, &format!("pa\"ss'\\ {user}")), "kind": kind
-    });
+    let account = |user: &str, kind: &str| {
+        json!({
+            "user": user, "password_file": network.password(user, &format!("pa\"ss'\\ {user}")), "kind": kind
+        })
+    };
     network.file("oaas.cnf", OPTIONS);
     json!({
         "component": "galera",
@@ -76,7 +78,8 @@ fn connects(network: &Network, pod: &Pod, user: &str, tls: bool) -> Result<(), S
     oaas_agent::tls::install_provider();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
-        let mut conn = mysql::connect(&server(network, pod, user, tls)).await.map_err(|error| format!("{error:?}"))?;
+        let mut conn =
+            mysql::connect(&server(network, pod, user, tls)).await.map_err(|error| format!("{error:?}"))?;
         conn.query_drop("DO 1").await.map_err(|error| format!("{error:?}"))
     })
 }
@@ -98,7 +101,11 @@ fn one_member_lives_through_cuts_and_hangs_and_is_never_begun_anew() {
     assert!(connects(&network, &pod, "operator", false).is_err(), "no account comes in without TLS");
     assert!(connects(&network, &pod, "monitor", true).is_ok());
     assert!(!pod.inside("cat /proc/*/cmdline").contains("pa\"ss"), "no password in an argument");
-    sql(&network, &pod, &["CREATE DATABASE d", "CREATE TABLE d.t (id INT PRIMARY KEY)", "INSERT INTO d.t VALUES (1), (2)"]);
+    sql(
+        &network,
+        &pod,
+        &["CREATE DATABASE d", "CREATE TABLE d.t (id INT PRIMARY KEY)", "INSERT INTO d.t VALUES (1), (2)"],
+    );
     let before = uuid(&pod);
 
     pod.cut();
@@ -118,7 +125,10 @@ fn one_member_lives_through_cuts_and_hangs_and_is_never_begun_anew() {
             answer = pod.get(probe).unwrap();
         }
         assert_eq!(answer.0, 503, "{probe}: {answer:?}");
-        assert!(answer.1["failing"][0]["why"].as_str().unwrap().contains("no answer within 3000 ms"), "{answer:?}");
+        assert!(
+            answer.1["failing"][0]["why"].as_str().unwrap().contains("no answer within 3000 ms"),
+            "{answer:?}"
+        );
         assert!(start.elapsed() < Duration::from_secs(6), "{probe} took {:?}", start.elapsed());
     }
     pod.signal("mariadbd", Signal::SIGCONT);
@@ -168,7 +178,11 @@ fn three_members_form_survive_and_refuse() {
     }
     println!("three new members: all ready after {:?}", start.elapsed());
     let before = uuid(&pods[0]);
-    sql(&network, &pods[0], &["CREATE DATABASE d", "CREATE TABLE d.t (id INT PRIMARY KEY)", "INSERT INTO d.t VALUES (1)"]);
+    sql(
+        &network,
+        &pods[0],
+        &["CREATE DATABASE d", "CREATE TABLE d.t (id INT PRIMARY KEY)", "INSERT INTO d.t VALUES (1)"],
+    );
 
     // One is killed: the others go on, it comes back.
     pods[1].cut();
@@ -219,7 +233,11 @@ fn three_members_form_survive_and_refuse() {
     for pod in &mut pods {
         pod.ready(START);
     }
-    assert_eq!(sql(&network, &pods[2], &["SELECT id FROM d.t ORDER BY id"]), ["1", "2"], "by a state transfer");
+    assert_eq!(
+        sql(&network, &pods[2], &["SELECT id FROM d.t ORDER BY id"]),
+        ["1", "2"],
+        "by a state transfer"
+    );
 
     // Two are killed at once: the one that is left has no quorum until they are back.
     pods[0].cut();

@@ -17,10 +17,13 @@ use tempfile::TempDir;
 
 /// The root directory with the daemons.
 fn root() -> PathBuf {
-    let root = std::env::var_os("OAAS_TEST_ROOT")
-        .expect("OAAS_TEST_ROOT must name a root directory with mariadb-server, galera-4 and rabbitmq-server in it");
+    let root = std::env::var_os("OAAS_TEST_ROOT").expect(
+        "OAAS_TEST_ROOT must name a root directory with mariadb-server, galera-4 and rabbitmq-server in it",
+    );
     let root = PathBuf::from(root);
-    for file in ["usr/sbin/mariadbd", "usr/lib/galera/libgalera_smm.so", "usr/lib/rabbitmq/bin/rabbitmq-server"] {
+    for file in
+        ["usr/sbin/mariadbd", "usr/lib/galera/libgalera_smm.so", "usr/lib/rabbitmq/bin/rabbitmq-server"]
+    {
         assert!(root.join(file).exists(), "the root directory {} lacks {file}", root.display());
     }
     root
@@ -56,9 +59,16 @@ impl Network {
         network.certificates();
         let own = fs::read_link("/proc/self/ns/net").unwrap();
         let theirs = format!("/proc/{}/ns/net", network.switch.id());
-        wait("the switch's network", Duration::from_secs(10), || fs::read_link(&theirs).is_ok_and(|link| link != own));
+        wait("the switch's network", Duration::from_secs(10), || {
+            fs::read_link(&theirs).is_ok_and(|link| link != own)
+        });
         setns(File::open(&theirs).unwrap(), CloneFlags::CLONE_NEWNET).unwrap();
-        for arguments in ["link set lo up", "link add br0 type bridge", "addr add 10.99.0.254/24 dev br0", "link set br0 up"] {
+        for arguments in [
+            "link set lo up",
+            "link add br0 type bridge",
+            "addr add 10.99.0.254/24 dev br0",
+            "link set br0 up",
+        ] {
             run(Command::new("ip").args(arguments.split(' ')));
         }
         network
@@ -211,7 +221,9 @@ impl Pod {
         let children = format!("/proc/{unshare}/task/{unshare}/children");
         let mut init = None;
         wait(&format!("the pod {}", self.name), Duration::from_secs(10), || {
-            init = fs::read_to_string(&children).ok().and_then(|text| text.split_whitespace().next()?.parse().ok());
+            init = fs::read_to_string(&children)
+                .ok()
+                .and_then(|text| text.split_whitespace().next()?.parse().ok());
             init.is_some_and(|init: u32| {
                 let own = fs::read_link("/proc/self/ns/net").unwrap();
                 fs::read_link(format!("/proc/{init}/ns/net")).is_ok_and(|link| link != own)
@@ -239,7 +251,9 @@ impl Pod {
         let namespace = fs::read_link(format!("/proc/{agent}/ns/pid")).unwrap();
         let mut count = 0;
         for entry in fs::read_dir("/proc").unwrap().flatten() {
-            let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<i32>().ok()) else { continue };
+            let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<i32>().ok()) else {
+                continue;
+            };
             let same = fs::read_link(entry.path().join("ns/pid")).is_ok_and(|link| link == namespace);
             let name = fs::read_to_string(entry.path().join("comm")).unwrap_or_default();
             if same && name.trim() == process && kill(Pid::from_raw(pid), signal).is_ok() {
@@ -336,7 +350,12 @@ impl Pod {
             if status.to_string().contains(text) {
                 return status;
             }
-            assert!(start.elapsed() < limit, "{} does not say {text:?}: {status}; its log:\n{}", self.name, self.log());
+            assert!(
+                start.elapsed() < limit,
+                "{} does not say {text:?}: {status}; its log:\n{}",
+                self.name,
+                self.log()
+            );
             std::thread::sleep(Duration::from_millis(100));
         }
     }

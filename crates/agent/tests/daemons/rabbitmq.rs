@@ -32,7 +32,9 @@ fn config(network: &Network, members: &[&str], accounts: &[&str]) -> Value {
 }
 
 fn control(arguments: &str, member: &str) -> String {
-    format!("{CONTROL} 'HOME=/var/lib/rabbitmq LANG=C.UTF-8 RABBITMQ_NODENAME=rabbit@{member} /usr/lib/rabbitmq/bin/rabbitmqctl --longnames -q {arguments}'")
+    format!(
+        "{CONTROL} 'HOME=/var/lib/rabbitmq LANG=C.UTF-8 RABBITMQ_NODENAME=rabbit@{member} /usr/lib/rabbitmq/bin/rabbitmqctl --longnames -q {arguments}'"
+    )
 }
 
 #[test]

@@ -10,7 +10,7 @@ use sha2::{Digest as _, Sha256};
 use crate::mariadb::{self, sql};
 use crate::pod::{Network, Pod, wait};
 
-const LIMIT: Duration = Duration::from_secs(120);
+const LIMIT: Duration = Duration::from_mins(2);
 
 fn config(network: &Network, sync: Option<&str>) -> Value {
     let mut role = json!({
@@ -19,12 +19,13 @@ fn config(network: &Network, sync: Option<&str>) -> Value {
         "index": "/mnt/index.json",
         "databases": [{"name": "nova_api"}],
         "accounts": [{"user": "nova_g1", "password_file": network.password("nova_g1", "it's"), "databases": ["nova_api"]}],
-        "single_member": true,
         "wait_seconds": 30,
     });
     if let Some(statement) = sync {
-        let socketless = format!("printf '[client]\\nhost=mariadb-0.mariadb.t.svc\\nuser=operator\\npassword=\"%s\"\\nssl-ca=/mnt/tls/ca.crt\\n' \
-            \"$(sed 's/[\\\\\"]/\\\\&/g' /mnt/accounts/operator)\" > /tmp/c && mariadb --defaults-file=/tmp/c -e \"{statement}\"");
+        let socketless = format!(
+            "printf '[client]\\nhost=mariadb-0.mariadb.t.svc\\nuser=operator\\npassword=\"%s\"\\nssl-ca=/mnt/tls/ca.crt\\n' \
+            \"$(sed 's/[\\\\\"]/\\\\&/g' /mnt/accounts/operator)\" > /tmp/c && mariadb --defaults-file=/tmp/c -e \"{statement}\""
+        );
         role["sync"] = json!({"command": ["sh", "-c", socketless]});
     }
     json!({"component": "nova", "role": {"load_schema": role}})
@@ -38,7 +39,8 @@ fn snapshot(network: &Network, tables: usize, head: &str) {
     }
     writeln!(dump, "CREATE TABLE `alembic_version` (`version_num` varchar(32) NOT NULL PRIMARY KEY);\nINSERT INTO `alembic_version` VALUES ('h1');").unwrap();
     let packed = zstd::encode_all(dump.as_bytes(), 3).unwrap();
-    let digest = Sha256::digest(&packed).iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"));
+    let digest =
+        Sha256::digest(&packed).iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"));
     network.file("nova_api.sql.zst", packed);
     let index = json!({"nova_api": {"heads": [head], "table": "alembic_version", "sha256": digest, "mariadb": "11.8"}});
     network.file("index.json", index.to_string());
@@ -63,7 +65,15 @@ fn a_schema_is_loaded_once_whole_and_compared_afterwards() {
     job.configure(&config(&network, None));
     job.start();
     server.ready(LIMIT);
-    let tables = || sql(&network, &server, &["SELECT COUNT(*) FROM information_schema.tables WHERE table_schema = 'nova_api'"])[0].parse::<u32>().unwrap();
+    let tables = || {
+        sql(
+            &network,
+            &server,
+            &["SELECT COUNT(*) FROM information_schema.tables WHERE table_schema = 'nova_api'"],
+        )[0]
+        .parse::<u32>()
+        .unwrap()
+    };
     wait("some tables", LIMIT, || tables() > 20);
     job.cut();
     let left = tables();

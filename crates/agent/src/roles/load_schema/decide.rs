@@ -59,7 +59,9 @@ impl fmt::Display for Decision {
             Self::Migrate { found, wanted } => {
                 write!(formatter, "is at revision {}, the image's is {}", list(found), list(wanted))
             }
-            Self::Foreign { tables } => write!(formatter, "holds tables without a revision: {}", tables.join(", ")),
+            Self::Foreign { tables } => {
+                write!(formatter, "holds tables without a revision: {}", tables.join(", "))
+            }
         }
     }
 }

@@ -32,9 +32,9 @@ use crate::{prepare, program};
 /// How long another loader of the same database is waited for, in seconds.
 const LOCK_SECONDS: u32 = 600;
 /// How long a load may take.
-const LOAD_LIMIT: Duration = Duration::from_secs(900);
+const LOAD_LIMIT: Duration = Duration::from_mins(15);
 /// How long the service's own migration may take: it touches every row in the worst case.
-const SYNC_LIMIT: Duration = Duration::from_secs(24 * 3600);
+const SYNC_LIMIT: Duration = Duration::from_hours(24);
 /// Between two tries to reach the server.
 const AGAIN: Duration = Duration::from_millis(500);
 
@@ -71,17 +71,21 @@ impl Explain for Error {
 
     fn hint(&self) -> Option<String> {
         match self {
-            Self::Read { .. } => Some("this role runs in the service's own image, which holds the snapshots".to_owned()),
-            Self::Index { .. } | Self::Corrupt { .. } => Some("the image is damaged: build it again".to_owned()),
+            Self::Read { .. } => {
+                Some("this role runs in the service's own image, which holds the snapshots".to_owned())
+            }
+            Self::Index { .. } | Self::Corrupt { .. } => {
+                Some("the image is damaged: build it again".to_owned())
+            }
             Self::NoSnapshot { .. } => Some("the image was built for another set of services".to_owned()),
             Self::Unreachable { source, .. } => source.hint(),
             Self::Locked { .. } => Some("look for a second load job of the same service".to_owned()),
             Self::Foreign { database, .. } => Some(format!(
                 "{database} belongs to someone else, or was made by hand: name another database, or drop it"
             )),
-            Self::NeedsMigration { .. } => {
-                Some("run the service's own migration: an upgrade does it by the role's `sync` program".to_owned())
-            }
+            Self::NeedsMigration { .. } => Some(
+                "run the service's own migration: an upgrade does it by the role's `sync` program".to_owned(),
+            ),
         }
     }
 }
@@ -138,7 +142,9 @@ impl LoadSchema {
             match mysql::connect(&self.server).await {
                 Ok(conn) => return Ok(conn),
                 Err(source) if start.elapsed() > Duration::from_secs(self.wait_seconds) => {
-                    return Err(source).context(UnreachableSnafu { seconds: self.wait_seconds }).map_err(Into::into);
+                    return Err(source)
+                        .context(UnreachableSnafu { seconds: self.wait_seconds })
+                        .map_err(Into::into);
                 }
                 Err(error) => context.waits_for(format!("the database: {}", crate::error::chain(&error))),
             }
@@ -170,12 +176,17 @@ impl LoadSchema {
                 let loaded = look(conn, name, &snapshot.table).await?;
                 let after = decide(&loaded, &snapshot.heads);
                 // A snapshot that does not give the heads it was recorded with is no snapshot of this image.
-                ensure!(after == Decision::Done, ForeignSnafu { database: name, what: format!("was loaded and {after}") });
+                ensure!(
+                    after == Decision::Done,
+                    ForeignSnafu { database: name, what: format!("was loaded and {after}") }
+                );
                 None
             }
             Decision::Migrate { .. } => Some(decision.to_string()),
             Decision::Foreign { .. } => {
-                return ForeignSnafu { database: name, what: decision.to_string() }.fail().map_err(Into::into);
+                return ForeignSnafu { database: name, what: decision.to_string() }
+                    .fail()
+                    .map_err(Into::into);
             }
         };
         conn.exec_drop("DO RELEASE_LOCK(?)", (format!("oaas-schema-{name}"),))
@@ -199,11 +210,15 @@ impl LoadSchema {
         let steps = [
             format!("DROP DATABASE IF EXISTS {quoted}"),
             format!("CREATE DATABASE {quoted} CHARACTER SET {}", quote(&snapshot.charset)),
-            format!("CREATE TABLE {quoted}.{marker} (state VARCHAR(16) NOT NULL PRIMARY KEY, snapshot CHAR(64) NOT NULL) ENGINE=InnoDB"),
+            format!(
+                "CREATE TABLE {quoted}.{marker} (state VARCHAR(16) NOT NULL PRIMARY KEY, snapshot CHAR(64) NOT NULL) ENGINE=InnoDB"
+            ),
             format!("INSERT INTO {quoted}.{marker} VALUES ('loading', {})", quote(&snapshot.sha256)),
         ];
         for step in steps {
-            conn.query_drop(step).await.context(QuerySnafu { what: format!("prepare the database {name}") })?;
+            conn.query_drop(step)
+                .await
+                .context(QuerySnafu { what: format!("prepare the database {name}") })?;
         }
         let options = ClientOptions::write(&self.server)?;
         let client = Program::new([
@@ -242,7 +257,11 @@ impl LoadSchema {
         Ok(())
     }
 
-    async fn ensure_account(&self, conn: &mut Conn, account: &crate::config::SchemaAccount) -> Result<(), Failure> {
+    async fn ensure_account(
+        &self,
+        conn: &mut Conn,
+        account: &crate::config::SchemaAccount,
+    ) -> Result<(), Failure> {
         let password = read_password(&account.user, &account.password_file)?;
         let wanted = Account { user: &account.user, password: &password };
         wanted.ensure(conn).await?;
@@ -266,7 +285,8 @@ async fn look(conn: &mut Conn, database: &str, revisions: &str) -> Result<Found,
     let mut tables: BTreeSet<String> = tables.into_iter().collect();
     let quoted = quote_name(database);
     let marker = if tables.remove(MARKER) {
-        let states = column(conn, &what, &format!("SELECT state FROM {quoted}.{}", quote_name(MARKER))).await?;
+        let states =
+            column(conn, &what, &format!("SELECT state FROM {quoted}.{}", quote_name(MARKER))).await?;
         // Without a row the load was cut off before it began.
         Some(if states == ["done"] { Marker::Done } else { Marker::Loading })
     } else {
@@ -296,7 +316,11 @@ fn snapshot<'a>(
     path: &Path,
 ) -> Result<&'a Snapshot, Error> {
     let name = snapshot_name(database);
-    index.get(name).with_context(|| NoSnapshotSnafu { name, path, known: index.keys().cloned().collect::<Vec<_>>() })
+    index.get(name).with_context(|| NoSnapshotSnafu {
+        name,
+        path,
+        known: index.keys().cloned().collect::<Vec<_>>(),
+    })
 }
 
 fn snapshot_file(index: &Path, database: &SchemaDatabase) -> PathBuf {
@@ -370,8 +394,10 @@ mod tests {
 
     #[test]
     fn an_unknown_snapshot_names_the_known_ones() {
-        let index: BTreeMap<String, Snapshot> =
-            serde_json::from_str(r#"{"nova": {"heads": ["a"], "table": "alembic_version", "sha256": "0", "mariadb": "11.8"}}"#).unwrap();
+        let index: BTreeMap<String, Snapshot> = serde_json::from_str(
+            r#"{"nova": {"heads": ["a"], "table": "alembic_version", "sha256": "0", "mariadb": "11.8"}}"#,
+        )
+        .unwrap();
         let database = SchemaDatabase { name: "n".to_owned(), snapshot: Some("novae".to_owned()) };
         let error = snapshot(&index, &database, Path::new("/i/index.json")).unwrap_err();
         assert!(error.to_string().contains("it holds nova"));

@@ -75,7 +75,12 @@ impl Account<'_> {
 }
 
 /// The account has a grant: run `grant` unless the server shows one for that object already.
-pub async fn ensure_grant(conn: &mut Conn, account: &Account<'_>, object: &str, grant: &str) -> Result<(), Error> {
+pub async fn ensure_grant(
+    conn: &mut Conn,
+    account: &Account<'_>,
+    object: &str,
+    grant: &str,
+) -> Result<(), Error> {
     let what = || format!("ensure what {} may do on {object}", account.quoted());
     let shown = column(conn, &what(), &format!("SHOW GRANTS FOR {}", account.quoted())).await?;
     if grants_cover(&shown, grant) {
@@ -93,7 +98,10 @@ fn grants_cover(shown: &[String], grant: &str) -> bool {
         Some((privileges, object.to_owned(), rest.contains("WITH GRANT OPTION")))
     };
     let Some((wanted, object, option)) = parts(grant) else { return false };
-    shown.iter().filter_map(|line| parts(line)).any(|(have, on, with)| on == object && wanted.is_subset(&have) && (with || !option))
+    shown
+        .iter()
+        .filter_map(|line| parts(line))
+        .any(|(have, on, with)| on == object && wanted.is_subset(&have) && (with || !option))
 }
 
 /// An SQL string.

@@ -53,7 +53,9 @@ impl FromStr for Position {
         let (uuid, rest) = text.trim().rsplit_once(':').ok_or_else(wrong)?;
         // A server with GTIDs adds `,domain-server-sequence`.
         let seqno = rest.split(',').next().unwrap_or(rest);
-        if uuid.len() != 36 || !uuid.chars().all(|character| character.is_ascii_hexdigit() || character == '-') {
+        if uuid.len() != 36
+            || !uuid.chars().all(|character| character.is_ascii_hexdigit() || character == '-')
+        {
             return Err(wrong());
         }
         Ok(Self { uuid: uuid.to_owned(), seqno: seqno.parse().map_err(|_| wrong())? })
@@ -275,7 +277,10 @@ pub fn decide(me: &str, intent: &Intent, reports: &BTreeMap<String, Report>) -> 
         return Decision::Refuse(Refusal::DivergentHistory { histories });
     }
 
-    let last_view = reports.values().filter_map(|report| report.last_view.as_ref()).max_by_key(|view| view.position.seqno);
+    let last_view = reports
+        .values()
+        .filter_map(|report| report.last_view.as_ref())
+        .max_by_key(|view| view.position.seqno);
     let required: BTreeSet<String> = match last_view {
         Some(view) => view.members.clone(),
         None => intent.members.iter().cloned().collect(),
@@ -290,7 +295,8 @@ pub fn decide(me: &str, intent: &Intent, reports: &BTreeMap<String, Report>) -> 
     }
 
     let best = most_advanced(&intent.members, reports);
-    let lost: BTreeSet<String> = required.iter().filter(|member| is_lost(&reports[*member])).cloned().collect();
+    let lost: BTreeSet<String> =
+        required.iter().filter(|member| is_lost(&reports[*member])).cloned().collect();
     if (last_view.is_some() || best.is_some()) && !lost.is_empty() {
         return Decision::Refuse(Refusal::MembersLost { lost, best });
     }
@@ -306,12 +312,17 @@ pub fn decide(me: &str, intent: &Intent, reports: &BTreeMap<String, Report>) -> 
 }
 
 /// For how long a member that joins lets others go first.
-pub const TURN_LIMIT: Duration = Duration::from_secs(60);
+pub const TURN_LIMIT: Duration = Duration::from_mins(1);
 
 /// The member that has to catch up before `me` joins: members that join at the same time are fed at the same time, and
 /// Galera 26.4.23 loses transactions of one of them (`IST didn't contain all write sets`, seen with three members killed
 /// at once), which costs it a restart. `waited` is how long this member has waited for its turn already.
-pub fn turn(me: &str, order: &[String], reports: &BTreeMap<String, Report>, waited: Duration) -> Option<String> {
+pub fn turn(
+    me: &str,
+    order: &[String],
+    reports: &BTreeMap<String, Report>,
+    waited: Duration,
+) -> Option<String> {
     if waited >= TURN_LIMIT {
         return None;
     }
@@ -322,21 +333,26 @@ pub fn turn(me: &str, order: &[String], reports: &BTreeMap<String, Report>, wait
             report.decision == Some(Decision::Join) && !synced
         })
     });
-    let joining = order.iter().filter(|member| *member != me && reports.get(*member).is_some_and(|report| report.joining));
+    let joining = order
+        .iter()
+        .filter(|member| *member != me && reports.get(*member).is_some_and(|report| report.joining));
     decided.chain(joining).next().cloned()
 }
 
 /// Where others serve there is nothing to decide but whether our data belongs to them.
 fn beside_a_primary(me: &str, mine: &Volume, reports: &BTreeMap<String, Report>) -> Option<Decision> {
-    let (member, position) = reports.iter().filter(|(member, _)| *member != me).find_map(|(member, report)| {
-        let serving = report.serving.as_ref()?;
-        serving.primary.then(|| (member, serving.position.as_ref()))
-    })?;
+    let (member, position) =
+        reports.iter().filter(|(member, _)| *member != me).find_map(|(member, report)| {
+            let serving = report.serving.as_ref()?;
+            serving.primary.then_some((member, serving.position.as_ref()))
+        })?;
     if let (Volume::Data(own), Some(theirs)) = (mine, position)
         && own.uuid != theirs.uuid
     {
-        let histories =
-            [(me, own), (member, theirs)].into_iter().map(|(name, at)| (name.to_owned(), at.uuid.clone())).collect();
+        let histories = [(me, own), (member, theirs)]
+            .into_iter()
+            .map(|(name, at)| (name.to_owned(), at.uuid.clone()))
+            .collect();
         return Some(Decision::Refuse(Refusal::DivergentHistory { histories }));
     }
     Some(Decision::Join)
@@ -373,8 +389,9 @@ fn is_lost(report: &Report) -> bool {
 /// Nobody has data, nobody remembers any: a first start.
 fn begin(me: &str, mine: &Volume, intent: &Intent, reports: &BTreeMap<String, Report>) -> Decision {
     // Someone initialised and was killed before the cluster began: go on there.
-    let initialised =
-        intent.members.iter().find(|member| reports.get(*member).and_then(|report| report.volume.as_ref()) == Some(&Volume::Initialised));
+    let initialised = intent.members.iter().find(|member| {
+        reports.get(*member).and_then(|report| report.volume.as_ref()) == Some(&Volume::Initialised)
+    });
     if let Some(starter) = initialised {
         return if starter == me {
             Decision::Bootstrap { position: None }

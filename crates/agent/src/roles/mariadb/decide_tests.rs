@@ -31,12 +31,22 @@ fn view(seqno: i64) -> LastView {
 }
 
 fn serving(primary: bool, seqno: i64) -> Report {
-    let serving = Serving { connected: true, primary, synced: primary, position: Some(at(seqno)), members: names(&["a", "b", "c"]) };
+    let serving = Serving {
+        connected: true,
+        primary,
+        synced: primary,
+        position: Some(at(seqno)),
+        members: names(&["a", "b", "c"]),
+    };
     Report { serving: Some(serving), ..data(seqno) }
 }
 
 fn intent(members: &[&str]) -> Intent {
-    Intent { members: members.iter().map(|name| (*name).to_owned()).collect(), new_cloud: false, chosen: None }
+    Intent {
+        members: members.iter().map(|name| (*name).to_owned()).collect(),
+        new_cloud: false,
+        chosen: None,
+    }
 }
 
 fn three() -> Intent {
@@ -127,7 +137,10 @@ fn a_member_that_left_the_last_view_is_not_needed() {
 fn a_lost_volume_of_the_last_view_needs_a_person() {
     let all = reports([("a", data(9)), ("b", data(8)), ("c", report(Volume::New))]);
     let best = Some(("a".to_owned(), at(9)));
-    assert_eq!(decide("a", &three(), &all), Decision::Refuse(Refusal::MembersLost { lost: names(&["c"]), best }));
+    assert_eq!(
+        decide("a", &three(), &all),
+        Decision::Refuse(Refusal::MembersLost { lost: names(&["c"]), best })
+    );
     let chosen = Intent { chosen: Some(("a".to_owned(), at(9))), ..three() };
     assert_eq!(decide("a", &chosen, &all), bootstrap(9));
     assert_eq!(decide("c", &chosen, &all), Decision::Wait(Wait::Starter("a".to_owned())));
@@ -200,7 +213,11 @@ fn members_join_one_after_another() {
     let both = reports([("a", serving(true, 9)), ("b", joins(false)), ("c", joins(false))]);
     assert_eq!(turn("b", &order, &both, Duration::ZERO), None);
     assert_eq!(turn("c", &order, &both, Duration::ZERO), Some("b".to_owned()));
-    assert_eq!(turn("c", &order, &both, TURN_LIMIT), None, "a member that never catches up does not block others");
+    assert_eq!(
+        turn("c", &order, &both, TURN_LIMIT),
+        None,
+        "a member that never catches up does not block others"
+    );
     let late = reports([("a", serving(true, 9)), ("b", joins(false)), ("c", joins(true))]);
     assert_eq!(turn("b", &order, &late, Duration::ZERO), Some("c".to_owned()));
     let done = Report { decision: Some(Decision::Join), ..serving(true, 9) };
@@ -218,7 +235,8 @@ fn a_stranger_is_refused() {
 fn refusals_say_what_to_do() {
     let text = Refusal::MembersLost { lost: names(&["c"]), best: Some(("a".to_owned(), at(9))) }.to_string();
     assert!(text.contains("the best left is a at 6c5c") && text.contains("override"), "{text}");
-    let text = Refusal::DivergentHistory { histories: BTreeMap::from([("a".to_owned(), UUID.to_owned())]) }.to_string();
+    let text = Refusal::DivergentHistory { histories: BTreeMap::from([("a".to_owned(), UUID.to_owned())]) }
+        .to_string();
     assert!(text.contains("DivergentHistory"), "{text}");
 }
 
@@ -242,12 +260,12 @@ fn any_volume() -> impl Strategy<Value = Volume> {
 
 fn any_report() -> impl Strategy<Value = Report> {
     let members = proptest::sample::subsequence(vec!["a", "b", "c"], 1..=3);
-    (proptest::option::weighted(0.9, any_volume()), proptest::option::of((0..5i64, members)), any::<bool>()).prop_map(
-        |(volume, last_view, _)| {
-            let last_view = last_view.map(|(seqno, members)| LastView { position: at(seqno), members: names(&members) });
+    (proptest::option::weighted(0.9, any_volume()), proptest::option::of((0..5i64, members)), any::<bool>())
+        .prop_map(|(volume, last_view, _)| {
+            let last_view =
+                last_view.map(|(seqno, members)| LastView { position: at(seqno), members: names(&members) });
             Report { volume, last_view, serving: None, joining: false, decision: None }
-        },
-    )
+        })
 }
 
 proptest! {

@@ -34,17 +34,17 @@ use tracing::{info, warn};
 use self::decide::{Decision, Intent, Position, Report, Serving, Volume, Wait, decide, turn};
 use self::server::Start;
 use self::volume::Store;
-use crate::checks::mysql;
 use crate::checks;
+use crate::checks::mysql;
 use crate::config::{Mariadb, Role as RoleConfig};
 use crate::context::{Context, Outcome, Phase, Role};
 use crate::error::{Failure, chain};
 use crate::{prepare, run};
 
 /// How long a new data directory may take.
-const INSTALL_LIMIT: Duration = Duration::from_secs(300);
+const INSTALL_LIMIT: Duration = Duration::from_mins(5);
 /// How long finding the position may take: it replays the log of a crash.
-const RECOVER_LIMIT: Duration = Duration::from_secs(3600);
+const RECOVER_LIMIT: Duration = Duration::from_hours(1);
 /// How long another member's agent may take to answer.
 const PEER_LIMIT: Duration = Duration::from_secs(2);
 /// How long the server may take for a question through its socket.
@@ -54,7 +54,7 @@ const GIVEN_UP: Duration = Duration::from_secs(15);
 /// Between two looks while something is waited for.
 const SOON: Duration = Duration::from_millis(100);
 /// Between two looks at the other members, and at a server that serves.
-const LATER: Duration = Duration::from_millis(1000);
+const LATER: Duration = Duration::from_secs(1);
 
 /// What can go wrong with the role.
 #[derive(Debug, Snafu)]
@@ -65,7 +65,9 @@ enum Error {
     NoUser { uid: u32 },
     #[snafu(display("failed to find the position of the database in {data}: its log names none"))]
     NoPosition { data: String },
-    #[snafu(display("failed to keep the server in the cluster: it has given up and is not connected to any member"))]
+    #[snafu(display(
+        "failed to keep the server in the cluster: it has given up and is not connected to any member"
+    ))]
     GaveUp,
     #[snafu(display("failed to understand the override: {what}"))]
     Override { what: String },
@@ -83,8 +85,13 @@ impl Explain for Error {
     fn hint(&self) -> Option<String> {
         match self {
             Self::NotAMember { .. } => Some("the members' first labels are the pods' names".to_owned()),
-            Self::NoUser { uid } => Some(format!("run the pod as a user of the image's /etc/passwd, not as {uid}")),
-            Self::GaveUp => Some("the reason stands in the server's log above; a restart of the container joins again".to_owned()),
+            Self::NoUser { uid } => {
+                Some(format!("run the pod as a user of the image's /etc/passwd, not as {uid}"))
+            }
+            Self::GaveUp => Some(
+                "the reason stands in the server's log above; a restart of the container joins again"
+                    .to_owned(),
+            ),
             Self::NoPosition { .. } | Self::Override { .. } => None,
         }
     }
@@ -119,9 +126,16 @@ impl Member {
         let me = config.members.iter().find(|member| server::first_label(member) == host);
         let me = me.with_context(|| NotAMemberSnafu { host, members: config.members.clone() })?.clone();
         let uid = Uid::effective();
-        let system_user = User::from_uid(uid).ok().flatten().with_context(|| NoUserSnafu { uid: uid.as_raw() })?.name;
+        let system_user =
+            User::from_uid(uid).ok().flatten().with_context(|| NoUserSnafu { uid: uid.as_raw() })?.name;
         let store = Store::new(&config.volume);
-        let report = Report { volume: None, last_view: store.last_view()?, serving: None, joining: false, decision: None };
+        let report = Report {
+            volume: None,
+            last_view: store.last_view()?,
+            serving: None,
+            joining: false,
+            decision: None,
+        };
         Ok(Self { context: context.clone(), config: config.clone(), me, system_user, store, report })
     }
 
@@ -135,14 +149,7 @@ impl Member {
         let owner = Some(self.config.user.as_str());
         let run_dir = server::run_dir(&self.config);
         prepare::make_dir(&run_dir, Some("0755"), owner)?;
-        let (mounted, readable) = (&self.config.tls, server::tls_files(&self.config));
-        for (from, to, mode) in [
-            (&mounted.ca, &readable.ca, 0o644),
-            (&mounted.cert, &readable.cert, 0o644),
-            (&mounted.key, &readable.key, 0o600),
-        ] {
-            prepare::copy_tree(from, to, Some(mode), owner)?;
-        }
+        prepare::copy_tls(&self.config.tls, &server::tls_files(&self.config), owner)?;
         let text = server::options(&self.config, &self.me, &self.store.data(), self.server_user());
         prepare::write_file(&server::options_path(&self.config), text.as_bytes(), 0o600, owner)?;
         self.store.remove_fresh()?;
@@ -232,7 +239,10 @@ impl Member {
         let fresh = self.store.fresh();
         prepare::make_dir(&fresh, Some("0700"), Some(&self.config.user))?;
         let install = server::install(&self.config, &fresh, self.server_user());
-        self.context.finish("mariadb-install-db", &install, INSTALL_LIMIT).await?.success("mariadb-install-db")?;
+        self.context
+            .finish("mariadb-install-db", &install, INSTALL_LIMIT)
+            .await?
+            .success("mariadb-install-db")?;
         self.store.adopt_fresh()?;
         Ok(())
     }
@@ -267,7 +277,9 @@ impl Member {
                 }
                 _ => {}
             },
-            Err(error) => warn!(target: "oaas_agent", "goes on with the former configuration: {}", chain(&error)),
+            Err(error) => {
+                warn!(target: "oaas_agent", "goes on with the former configuration: {}", chain(&error));
+            }
         }
         false
     }
@@ -309,7 +321,8 @@ impl Member {
                     } else if !primary && self.context.phase() == Phase::Running {
                         self.heal(&mut conn).await?;
                     } else {
-                        self.context.waits_for("the server to follow the cluster (a state transfer, perhaps)");
+                        self.context
+                            .waits_for("the server to follow the cluster (a state transfer, perhaps)");
                     }
                 }
                 Err(why) => {
@@ -328,15 +341,16 @@ impl Member {
 
     /// Ask the server how it is.
     async fn look(&self, conn: &mut Option<Conn>) -> Result<Serving, String> {
-        let open = match conn {
-            Some(open) => open,
-            None => {
-                let socket: &Path = &self.config.socket;
-                let fresh = mysql::connect_socket(socket, &self.system_user).await.map_err(|error| chain(&error))?;
-                conn.insert(fresh)
-            }
+        let open = if let Some(open) = conn {
+            open
+        } else {
+            let socket: &Path = &self.config.socket;
+            let fresh = mysql::connect_socket(socket, &self.system_user).await;
+            conn.insert(fresh.map_err(|error| chain(&error))?)
         };
-        let pairs = mysql::pairs(open, "ask for the state of Galera", status::QUERY).await.map_err(|error| chain(&error))?;
+        let pairs = mysql::pairs(open, "ask for the state of Galera", status::QUERY)
+            .await
+            .map_err(|error| chain(&error))?;
         Ok(status::understand(&pairs))
     }
 
@@ -348,6 +362,16 @@ impl Member {
             self.context.waits_for("the server's accounts");
             accounts::ensure(open, &self.config.accounts).await?;
             self.context.running();
+        }
+        // A renewed certificate: new connections of clients get it at once, replication at the next start.
+        let owner = Some(self.config.user.as_str());
+        if prepare::copy_tls(&self.config.tls, &server::tls_files(&self.config), owner)?
+            && let Some(open) = conn.as_mut()
+        {
+            info!(target: "oaas_agent", "takes over renewed TLS files");
+            open.query_drop("FLUSH LOCAL SSL")
+                .await
+                .context(mysql::QuerySnafu { what: "take over renewed TLS files" })?;
         }
         self.remember().await
     }

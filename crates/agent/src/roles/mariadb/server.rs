@@ -104,7 +104,10 @@ pub fn start(config: &Mariadb, how: &Start, position: Option<&Position>) -> Prog
 }
 
 fn server(config: &Mariadb) -> Program {
-    server_user(config, Program::new(["mariadbd".to_owned(), format!("--defaults-file={}", options_path(config).display())]))
+    server_user(
+        config,
+        Program::new(["mariadbd".to_owned(), format!("--defaults-file={}", options_path(config).display())]),
+    )
 }
 
 fn server_user(config: &Mariadb, mut program: Program) -> Program {
@@ -117,13 +120,13 @@ mod tests {
     use super::*;
 
     fn config() -> Mariadb {
-        serde_json::from_str(r#"{"members": ["mariadb-0.mariadb.demo.svc"], "peer_port": 9100,}"#)
-        .unwrap()
+        serde_json::from_str(r#"{"members": ["mariadb-0.mariadb.demo.svc"], "peer_port": 9100}"#).unwrap()
     }
 
     #[test]
     fn the_options_of_a_member() {
-        let text = options(&config(), "mariadb-0.mariadb.demo.svc", Path::new("/var/lib/mysql/data"), "mysql");
+        let text =
+            options(&config(), "mariadb-0.mariadb.demo.svc", Path::new("/var/lib/mysql/data"), "mysql");
         assert!(text.starts_with("!include /etc/mysql/oaas.cnf\n"));
         assert!(text.contains("wsrep_node_name=mariadb-0\n"));
         assert!(text.contains("socket.ssl_key=/run/mysqld/tls/tls.key;evs.inactive_check_period=PT0.25S;"));
@@ -134,7 +137,13 @@ mod tests {
     fn a_position_is_handed_on_only_where_there_is_one() {
         let position: Position = "6c5cf6fd-c2b1-11ef-8a4e-0242ac110002:7".parse().unwrap();
         let program = start(&config(), &Start::Bootstrap, Some(&position));
-        assert_eq!(program.command[2..], ["--wsrep-cluster-address=gcomm://", "--wsrep-start-position=6c5cf6fd-c2b1-11ef-8a4e-0242ac110002:7"]);
+        assert_eq!(
+            program.command[2..],
+            [
+                "--wsrep-cluster-address=gcomm://",
+                "--wsrep-start-position=6c5cf6fd-c2b1-11ef-8a4e-0242ac110002:7"
+            ]
+        );
         let members = vec!["a".to_owned(), "b".to_owned()];
         let program = start(&config(), &Start::Join(members), None);
         assert_eq!(program.command[2..], ["--wsrep-cluster-address=gcomm://a,b"]);

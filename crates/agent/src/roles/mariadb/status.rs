@@ -41,7 +41,8 @@ pub fn to_remember(
     synced: &BTreeSet<String>,
 ) -> Option<LastView> {
     let before = |member: &&String| remembered.is_some_and(|last| last.members.contains(*member));
-    let members: BTreeSet<String> = view.iter().filter(|member| synced.contains(*member) || before(member)).cloned().collect();
+    let members: BTreeSet<String> =
+        view.iter().filter(|member| synced.contains(*member) || before(member)).cloned().collect();
     if members.is_empty() {
         return None;
     }
@@ -91,7 +92,10 @@ mod tests {
     fn the_status_is_understood() {
         let serving = understand(&pairs("Primary", "Synced"));
         let members = names(&["mariadb-0.db.svc", "mariadb-1.db.svc"]);
-        assert_eq!(serving, Serving { connected: true, primary: true, synced: true, position: Some(at(7)), members });
+        assert_eq!(
+            serving,
+            Serving { connected: true, primary: true, synced: true, position: Some(at(7)), members }
+        );
         assert!(!understand(&pairs("Primary", "Joining")).synced);
         assert!(!understand(&pairs("non-Primary", "Synced")).synced);
         assert_eq!(understand(&BTreeMap::new()).position, None);

@@ -107,7 +107,8 @@ impl Store {
     /// Put an initialised data directory into its place.
     pub fn adopt_fresh(&self) -> Result<(), Error> {
         // An empty directory may be there; anything else makes this fail, rightly.
-        fs::rename(self.fresh(), self.data()).context(FileSnafu { doing: "move into place", path: self.fresh() })
+        fs::rename(self.fresh(), self.data())
+            .context(FileSnafu { doing: "move into place", path: self.fresh() })
     }
 
     /// The last primary view, if the volume remembers one.
@@ -190,14 +191,19 @@ pub fn judge(
     match (recovered.filter(Position::is_defined), last_view) {
         (Some(position), _) => Volume::Data(position),
         (None, None) => Volume::Initialised,
-        (None, Some(_)) => Volume::Emptied { why: "the database there has no position in any history".to_owned() },
+        (None, Some(_)) => {
+            Volume::Emptied { why: "the database there has no position in any history".to_owned() }
+        }
     }
 }
 
 /// Understand `grastate.dat`.
 pub fn parse_grastate(text: &str) -> Option<Grastate> {
     let value = |name: &str| {
-        text.lines().filter_map(|line| line.split_once(':')).find(|(key, _)| key.trim() == name).map(|(_, value)| value.trim())
+        text.lines()
+            .filter_map(|line| line.split_once(':'))
+            .find(|(key, _)| key.trim() == name)
+            .map(|(_, value)| value.trim())
     };
     Some(Grastate { uuid: value("uuid")?.to_owned(), seqno: value("seqno")?.parse().ok()? })
 }
@@ -219,7 +225,9 @@ fn read(path: &Path) -> Result<Option<String>, Error> {
 
 fn remove(path: &Path, how: impl FnOnce(&Path) -> io::Result<()>) -> Result<(), Error> {
     match how(path) {
-        Err(source) if source.kind() != io::ErrorKind::NotFound => Err(source).context(FileSnafu { doing: "remove", path }),
+        Err(source) if source.kind() != io::ErrorKind::NotFound => {
+            Err(source).context(FileSnafu { doing: "remove", path })
+        }
         _ => Ok(()),
     }
 }
@@ -254,10 +262,13 @@ mod tests {
 
     #[test]
     fn galera_s_words_are_understood() {
-        let text = format!("# GALERA saved state\nversion: 2.1\nuuid:    {UUID}\nseqno:   -1\nsafe_to_bootstrap: 0\n");
+        let text = format!(
+            "# GALERA saved state\nversion: 2.1\nuuid:    {UUID}\nseqno:   -1\nsafe_to_bootstrap: 0\n"
+        );
         assert_eq!(parse_grastate(&text), Some(Grastate { uuid: UUID.to_owned(), seqno: -1 }));
         assert_eq!(parse_grastate(""), None);
-        let log = format!("2026-01-01 0:00:00 0 [Note] WSREP: Recovered position: {UUID}:42,0-1-7\n[Note] done\n");
+        let log =
+            format!("2026-01-01 0:00:00 0 [Note] WSREP: Recovered position: {UUID}:42,0-1-7\n[Note] done\n");
         assert_eq!(parse_recovered(&log), Some(position(42)));
         assert_eq!(parse_recovered("nothing"), None);
     }
@@ -281,6 +292,9 @@ mod tests {
         store.allow_bootstrap(None).unwrap();
         fs::write(store.data().join("grastate.dat"), "uuid: x\nsafe_to_bootstrap: 0\n").unwrap();
         store.allow_bootstrap(None).unwrap();
-        assert_eq!(fs::read_to_string(store.data().join("grastate.dat")).unwrap(), "uuid: x\nsafe_to_bootstrap: 1\n");
+        assert_eq!(
+            fs::read_to_string(store.data().join("grastate.dat")).unwrap(),
+            "uuid: x\nsafe_to_bootstrap: 1\n"
+        );
     }
 }

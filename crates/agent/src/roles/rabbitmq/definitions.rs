@@ -49,7 +49,8 @@ pub fn definitions(accounts: &[MessagingAccount], passwords: &[String]) -> Defin
         hashing_algorithm: "rabbit_password_hashing_sha256",
         tags: if account.monitoring { vec!["monitoring"] } else { Vec::new() },
     };
-    let vhost = |account: &MessagingAccount| Vhost { name: account.vhost.clone(), default_queue_type: "quorum" };
+    let vhost =
+        |account: &MessagingAccount| Vhost { name: account.vhost.clone(), default_queue_type: "quorum" };
     let vhosts: BTreeSet<Vhost> = accounts.iter().map(vhost).collect();
     let permission = |account: &MessagingAccount| Permission {
         user: account.user.clone(),

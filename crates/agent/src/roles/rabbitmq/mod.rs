@@ -29,7 +29,7 @@ use tracing::{info, warn};
 use self::definitions::{Definitions, definitions, users};
 use self::settings::{Files, RUN_DIR};
 use crate::checks::mysql::read_password;
-use crate::config::{Rabbitmq, Role as RoleConfig, TlsFiles};
+use crate::config::{Rabbitmq, Role as RoleConfig};
 use crate::context::{Context, Outcome, Role};
 use crate::error::{Failure, chain};
 use crate::{prepare, run};
@@ -37,7 +37,7 @@ use crate::{prepare, run};
 /// Between two looks at the accounts.
 const FOLLOW: Duration = Duration::from_secs(5);
 /// How long a command to the server may take: it starts an Erlang machine of its own.
-const CONTROL_LIMIT: Duration = Duration::from_secs(60);
+const CONTROL_LIMIT: Duration = Duration::from_mins(1);
 
 #[derive(Debug, Snafu)]
 enum Error {
@@ -61,10 +61,13 @@ impl Explain for Error {
     fn hint(&self) -> Option<String> {
         match self {
             Self::NotAMember { .. } => Some("the members' first labels are the pods' names".to_owned()),
-            Self::Read { path, .. } => Some(format!("check that the Secret with {} is mounted", path.display())),
-            Self::Remembered { path, .. } => {
-                Some(format!("{} lists the accounts the agent made; removing it loses only that list", path.display()))
+            Self::Read { path, .. } => {
+                Some(format!("check that the Secret with {} is mounted", path.display()))
             }
+            Self::Remembered { path, .. } => Some(format!(
+                "{} lists the accounts the agent made; removing it loses only that list",
+                path.display()
+            )),
         }
     }
 }
@@ -72,7 +75,7 @@ impl Explain for Error {
 impl Role for Rabbitmq {
     async fn run(&self, context: &Context) -> Result<Outcome, Failure> {
         let member = Member::new(self, context)?;
-        let wanted = member.wanted(self)?;
+        let wanted = Member::wanted(self)?;
         member.lay_out(&wanted)?;
         context.start("rabbitmq-server", &settings::server(self, &member.me, &member.files))?;
         context.running();
@@ -114,7 +117,8 @@ impl Member {
         Ok(Self { context: context.clone(), config: config.clone(), me, files: Files::default() })
     }
 
-    fn wanted(&self, config: &Rabbitmq) -> Result<Wanted, Failure> {
+    /// What the server is to know by this configuration and the mounted passwords.
+    fn wanted(config: &Rabbitmq) -> Result<Wanted, Failure> {
         let passwords: Vec<String> = config
             .accounts
             .iter()
@@ -132,7 +136,12 @@ impl Member {
         let cookie_file = &self.config.cookie_file;
         let cookie = std::fs::read_to_string(cookie_file).context(ReadSnafu { path: cookie_file })?;
         // Erlang reads it as the owner alone, and takes a final newline for a part of it.
-        prepare::write_file(&self.config.volume.join(".erlang.cookie"), cookie.trim().as_bytes(), 0o400, owner)?;
+        prepare::write_file(
+            &self.config.volume.join(".erlang.cookie"),
+            cookie.trim().as_bytes(),
+            0o400,
+            owner,
+        )?;
         let settings = settings::settings(&self.config, &self.files);
         prepare::write_file(&self.files.settings, settings.as_bytes(), 0o640, owner)?;
         prepare::write_file(&self.files.plugins, b"[].\n", 0o640, owner)?;
@@ -140,11 +149,8 @@ impl Member {
     }
 
     fn copy_tls(&self) -> Result<(), Failure> {
-        let TlsFiles { ca, cert, key } = &self.config.tls;
-        let owner = Some(self.config.user.as_str());
-        prepare::copy_tree(ca, &self.files.tls.ca, Some(0o644), owner)?;
-        prepare::copy_tree(cert, &self.files.tls.cert, Some(0o644), owner)?;
-        prepare::copy_tree(key, &self.files.tls.key, Some(0o600), owner)?;
+        // Erlang reads them anew for new connections, within two minutes.
+        prepare::copy_tls(&self.config.tls, &self.files.tls, Some(&self.config.user))?;
         Ok(())
     }
 
@@ -189,7 +195,7 @@ impl Member {
             }
         };
         let RoleConfig::Rabbitmq(config) = config.role else { return Ok(None) };
-        let wanted = self.wanted(&config)?;
+        let wanted = Self::wanted(&config)?;
         let remembered = self.remembered()?;
         let made = self.remember_more(&remembered, &wanted.users)?;
         let changed = wanted.definitions != told.definitions;
@@ -238,7 +244,11 @@ impl Member {
     }
 
     /// Remember accounts before they are made, so that a killed agent forgets none.
-    fn remember_more(&self, before: &BTreeSet<String>, wanted: &BTreeSet<String>) -> Result<BTreeSet<String>, Failure> {
+    fn remember_more(
+        &self,
+        before: &BTreeSet<String>,
+        wanted: &BTreeSet<String>,
+    ) -> Result<BTreeSet<String>, Failure> {
         let all: BTreeSet<String> = before.union(wanted).cloned().collect();
         if all != *before {
             self.write_remembered(&all)?;

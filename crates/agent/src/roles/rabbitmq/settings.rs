@@ -127,7 +127,12 @@ pub fn server(config: &Rabbitmq, member: &str, files: &Files) -> Program {
 }
 
 /// A command to the running server.
-pub fn control<const N: usize>(config: &Rabbitmq, member: &str, files: &Files, arguments: [&str; N]) -> Program {
+pub fn control<const N: usize>(
+    config: &Rabbitmq,
+    member: &str,
+    files: &Files,
+    arguments: [&str; N],
+) -> Program {
     let mut program = Program::new([format!("{SCRIPTS}/rabbitmqctl"), "--longnames".to_owned()]);
     program.command.extend(arguments.map(ToOwned::to_owned));
     program.env = environment(config, member, files);
@@ -143,7 +148,10 @@ mod tests {
     use super::*;
 
     fn config(members: &str) -> Rabbitmq {
-        serde_json::from_str(&format!(r#"{{"members": {members}, "cookie_file": "/c", "memory_limit_bytes": 402653184}}"#)).unwrap()
+        serde_json::from_str(&format!(
+            r#"{{"members": {members}, "cookie_file": "/c", "memory_limit_bytes": 402653184}}"#
+        ))
+        .unwrap()
     }
 
     #[test]
@@ -165,7 +173,10 @@ mod tests {
     fn nothing_secret_is_in_the_environment_or_the_commands() {
         let config = config(r#"["a.r.t.svc"]"#);
         let program = control(&config, "a.r.t.svc", &Files::default(), ["import_definitions", "/run/x"]);
-        assert_eq!(program.command, ["/usr/lib/rabbitmq/bin/rabbitmqctl", "--longnames", "import_definitions", "/run/x"]);
+        assert_eq!(
+            program.command,
+            ["/usr/lib/rabbitmq/bin/rabbitmqctl", "--longnames", "import_definitions", "/run/x"]
+        );
         assert!(!program.env.values().any(|value| value.contains("/c")));
         assert_eq!(program.env["RABBITMQ_NODENAME"], "rabbit@a.r.t.svc");
     }
