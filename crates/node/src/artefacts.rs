@@ -6,7 +6,8 @@
 //!
 //! # Guarantees
 //! A directory under its key is complete: it is built beside and renamed into place. Every file is compared with
-//! its hash before it is used; a directory that does not match is reported and built again.
+//! its hash before it is used, unless nobody wrote to it since the last comparison (its size, inode and time of
+//! change say so); a directory that does not match is reported and built again.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -216,6 +217,26 @@ struct Manifest {
 }
 
 const MANIFEST: &str = "manifest.json";
+/// What the files looked like when they were last compared with their hashes.
+const VERIFIED: &str = "verified.json";
+
+/// Enough of a file to notice that somebody wrote to it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Stamp {
+    size: u64,
+    inode: u64,
+    /// Seconds and nanoseconds.
+    modified: (i64, i64),
+}
+
+impl Stamp {
+    /// Of a file, if it is there.
+    pub fn of(path: &Path) -> Option<Self> {
+        use std::os::unix::fs::MetadataExt;
+        let found = fs::metadata(path).ok()?;
+        Some(Self { size: found.size(), inode: found.ino(), modified: (found.mtime(), found.mtime_nsec()) })
+    }
+}
 
 /// Build the programs, or take them from the cache.
 pub async fn ensure(cache_dir: &Path, task: &Task) -> Result<Artefacts, ArtefactError> {
@@ -441,12 +462,23 @@ async fn verify(directory: &Path) -> Result<(), String> {
             return Err(program.name.to_owned());
         }
     }
-    let names: Vec<&str> = manifest.sha256.keys().map(String::as_str).collect();
-    let found = hashes(directory, &names).await.map_err(|_| "a file is missing".to_owned())?;
-    match manifest.sha256.iter().find(|(name, hash)| found.get(*name) != Some(*hash)) {
-        Some((name, _)) => Err(name.clone()),
-        None => Ok(()),
+    let stamps = || -> Option<BTreeMap<String, Stamp>> {
+        manifest.sha256.keys().map(|name| Some((name.clone(), Stamp::of(&directory.join(name))?))).collect()
+    };
+    let before = stamps().ok_or("a file is missing")?;
+    let record = directory.join(VERIFIED);
+    let verified = fs::read(&record).ok().and_then(|text| serde_json::from_slice(&text).ok());
+    if verified.as_ref() == Some(&before) {
+        return Ok(());
     }
+    let names: Vec<&str> = manifest.sha256.keys().map(String::as_str).collect();
+    let found = hashes(directory, &names).await.map_err(|error| error.to_string())?;
+    if let Some((name, _)) = manifest.sha256.iter().find(|(name, hash)| found.get(*name) != Some(*hash)) {
+        return Err(name.clone());
+    }
+    // Those from before: a write meanwhile makes the next look compare again. Only a record: without it, too.
+    let _ = files::write(&record, &serde_json::to_vec(&before).unwrap_or_default(), Access::Public);
+    Ok(())
 }
 
 async fn write_manifest(directory: &Path) -> Result<(), ArtefactError> {
@@ -477,23 +509,40 @@ async fn hashes(directory: &Path, names: &[&str]) -> Result<BTreeMap<String, Str
         .collect())
 }
 
+/// The hash of one file, in hex. `memory` is a file that holds what was last said, for a file that did not change.
+pub(crate) async fn sha256_remembered(path: &Path, memory: &Path) -> Result<String, CommandError> {
+    let stamp = Stamp::of(path);
+    let remembered: Option<(Option<Stamp>, String)> =
+        fs::read(memory).ok().and_then(|text| serde_json::from_slice(&text).ok());
+    if let Some((Some(known), hash)) = remembered
+        && stamp.as_ref() == Some(&known)
+    {
+        return Ok(hash);
+    }
+    let hash = sha256(path).await?;
+    let text = serde_json::to_vec(&(stamp, &hash)).unwrap_or_default();
+    // Only a memory: without it the hash is computed again.
+    let _ = files::write(memory, &text, Access::Public);
+    Ok(hash)
+}
+
 /// The hash of one file, in hex.
-pub(crate) async fn sha256(path: &Path) -> Result<String, CommandError> {
+async fn sha256(path: &Path) -> Result<String, CommandError> {
     let text = command::run("sha256sum", &["--zero".as_ref(), path]).await?;
     Ok(text.split_whitespace().next().unwrap_or_default().to_owned())
 }
 
 /// Put the programs where an instance runs them from, so that it survives a cleaned cache: as hard links, or copies
 /// where the file systems differ. What older versions left there is removed if no one says it is in use.
-pub fn install(artefacts: &Artefacts, to: &Path) -> Result<PathBuf, ArtefactError> {
+pub async fn install(artefacts: &Artefacts, to: &Path) -> Result<PathBuf, ArtefactError> {
     let place = to.join(artefacts.key());
-    if place.join(MANIFEST).exists() {
+    if place.exists() && verify(&place).await.is_ok() {
         return Ok(place);
     }
     let new = to.join(format!(".new-{}", artefacts.key()));
     files::remove(&new).context(KeepSnafu)?;
     files::make_directory(&new, Access::Public).context(KeepSnafu)?;
-    for name in PROGRAMS.iter().map(|program| program.name).chain([MANIFEST]) {
+    for name in PROGRAMS.iter().map(|program| program.name).chain([MANIFEST, VERIFIED]) {
         let (from, into) = (artefacts.directory.join(name), new.join(name));
         if fs::hard_link(&from, &into).is_err() {
             fs::copy(&from, &into)
@@ -561,9 +610,10 @@ mod tests {
         let (cache, state) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         fake(cache.path());
         write_manifest(cache.path()).await.unwrap();
+        assert_eq!(verify(cache.path()).await, Ok(()));
         let artefacts = Artefacts { directory: cache.path().into(), key: "abc".into() };
-        let place = install(&artefacts, state.path()).unwrap();
-        assert_eq!(place, install(&artefacts, state.path()).unwrap());
+        let place = install(&artefacts, state.path()).await.unwrap();
+        assert_eq!(place, install(&artefacts, state.path()).await.unwrap());
         assert_eq!(verify(&place).await, Ok(()));
     }
 

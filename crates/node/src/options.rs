@@ -26,7 +26,7 @@ impl PortMap {
 /// Images that nodes pull.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Images {
-    /// The directory that the read-only registry of the first node serves (an image cache of `oaas-image`).
+    /// The image layout in an image cache of `oaas-image`, which the read-only registry of the first node serves.
     pub cache: PathBuf,
     /// The image of the program that holds a pod's namespaces open, such as `oaas.local/pause@sha256:…`.
     pub pause: String,

@@ -51,11 +51,7 @@ pub enum Probe {
 
 /// Memory that a Go program should stay below if it can: it collects garbage harder as it comes near.
 fn memory_limit(mebibytes: u32) -> BTreeMap<String, String> {
-    BTreeMap::from([
-        ("GOMEMLIMIT".to_owned(), format!("{mebibytes}MiB")),
-        // Between limits: trades a little processor time for a third less memory.
-        ("GOGC".to_owned(), "60".to_owned()),
-    ])
+    BTreeMap::from([("GOMEMLIMIT".to_owned(), format!("{mebibytes}MiB"))])
 }
 
 /// The services of a node. `files` is the content of its configuration, by path, for their fingerprints.

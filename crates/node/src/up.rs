@@ -64,7 +64,7 @@ pub async fn up(options: &Options, task: &Task) -> Result<Cluster, Error> {
     let programs = task.child("programs of Kubernetes");
     let built = programs.end_with(artefacts::ensure(&options.cache_dir, &programs).await)?;
     let key = built.key().to_owned();
-    artefacts::install(&built, &layout.kubernetes())?;
+    artefacts::install(&built, &layout.kubernetes()).await?;
     let program = install_program(&options.program, &layout.programs()).await?;
 
     let keys = task.child("keys and configuration");
@@ -91,7 +91,7 @@ pub async fn up(options: &Options, task: &Task) -> Result<Cluster, Error> {
 /// Copy the program that runs as first process into the instance's directory, by its content, so that it can be
 /// removed, moved or built anew meanwhile. Says whether it is another one than before.
 async fn install_program(program: &Path, directory: &Path) -> Result<bool, Error> {
-    let name = artefacts::sha256(program).await?;
+    let name = artefacts::sha256_remembered(program, &directory.join("source.json")).await?;
     let copy = directory.join(&name);
     if !copy.exists() {
         let content = fs::read(program).context(FileSnafu { verb: "read", path: program })?;

@@ -4,9 +4,11 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/sync/errgroup"
 	internalapi "k8s.io/cri-api/pkg/apis"
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 	cri "k8s.io/cri-client/pkg"
@@ -14,6 +16,9 @@ import (
 
 // pullTimeout bounds one request to the runtime. Images come from this machine's disk; the largest takes seconds.
 const pullTimeout = 10 * time.Minute
+
+// parallelPulls is how many images are pulled at a time.
+const parallelPulls = 2
 
 // newCRICommand speaks to a container runtime as the kubelet does, so that images are where it looks for them.
 func newCRICommand() *cobra.Command {
@@ -39,24 +44,22 @@ func newCRICommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			group, ctx := errgroup.WithContext(command.Context())
+			// Unpacking is bound by processor and disk: more at a time only wait for each other.
+			group.SetLimit(parallelPulls)
+			var output sync.Mutex
 			for _, reference := range references {
-				spec := &runtimeapi.ImageSpec{Image: reference}
-				status, err := service.ImageStatus(command.Context(), spec, false)
-				if err != nil {
-					return fmt.Errorf("failed to ask for image %s: %w", reference, err)
-				}
-				pulled := status.GetImage() == nil
-				id := status.GetImage().GetId()
-				if pulled {
-					if id, err = service.PullImage(command.Context(), spec, nil, nil); err != nil {
-						return fmt.Errorf("failed to pull image %s: %w", reference, err)
+				group.Go(func() error {
+					line, err := pull(ctx, service, reference)
+					if err != nil {
+						return err
 					}
-				}
-				if err := print(command, map[string]any{"image": reference, "id": id, "pulled": pulled}); err != nil {
-					return err
-				}
+					output.Lock()
+					defer output.Unlock()
+					return print(command, line)
+				})
 			}
-			return nil
+			return group.Wait()
 		},
 	}, &cobra.Command{
 		Use:   "images",
@@ -81,6 +84,23 @@ func newCRICommand() *cobra.Command {
 		},
 	})
 	return command
+}
+
+// pull pulls an image unless it is there, and says whether it had to.
+func pull(ctx context.Context, service internalapi.ImageManagerService, reference string) (map[string]any, error) {
+	spec := &runtimeapi.ImageSpec{Image: reference}
+	status, err := service.ImageStatus(ctx, spec, false)
+	if err != nil {
+		return nil, fmt.Errorf("failed to ask for image %s: %w", reference, err)
+	}
+	if id := status.GetImage().GetId(); id != "" {
+		return map[string]any{"image": reference, "id": id, "pulled": false}, nil
+	}
+	id, err := service.PullImage(ctx, spec, nil, nil)
+	if err != nil {
+		return nil, fmt.Errorf("failed to pull image %s: %w", reference, err)
+	}
+	return map[string]any{"image": reference, "id": id, "pulled": true}, nil
 }
 
 func print(command *cobra.Command, line map[string]any) error {

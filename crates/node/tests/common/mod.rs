@@ -78,9 +78,7 @@ impl Snapshot {
             "vm.overcommit_memory",
             "vm.panic_on_oom",
         ];
-        let ours = |text: &str| {
-            text.contains("nodetest") || text.contains("node05e8") || text.contains("oaas-node-test")
-        };
+        let ours = |text: &str| text.contains("nodetest") || text.contains("oaas-node-test");
         let names = |path: &str| -> BTreeSet<String> {
             let entries = fs::read_dir(path).into_iter().flatten().flatten();
             entries.filter_map(|entry| entry.file_name().into_string().ok()).collect()
