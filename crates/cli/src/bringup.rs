@@ -8,9 +8,10 @@ use k8s_openapi::api::core::v1::Namespace;
 use kube::api::{Api, Patch, PatchParams};
 use kube::{Client, ResourceExt};
 use oaas_api::status::Endpoints;
-use oaas_api::{OpenStack, OpenStackStatus, Phase};
+use oaas_api::{OpenStack, OpenStackSpec, OpenStackStatus, Phase};
 use oaas_feedback::{Explain, Kind, Task};
 use oaas_node::PortMap;
+use oaas_plan::PublishKey;
 use serde_json::json;
 use snafu::{ResultExt, Snafu};
 
@@ -18,6 +19,9 @@ use snafu::{ResultExt, Snafu};
 const MANAGER: &str = "oaas-cli";
 /// How often the status is looked at: it is the operator that waits.
 const LOOK: Duration = Duration::from_millis(300);
+
+/// How long the API server may be away meanwhile.
+const AWAY: Duration = Duration::from_secs(60);
 
 /// Why the cloud did not become ready.
 #[derive(Debug, Snafu)]
@@ -113,9 +117,20 @@ pub async fn wait(client: &Client, cloud: &OpenStack, patience: Duration, task: 
     let began = Instant::now();
     let mut shown = Shown::default();
     let mut waited = false;
+    let mut away: Option<Instant> = None;
     loop {
         let doing = format!("read cloud {namespace}/{name}");
-        let now = clouds.get_opt(&name).await.context(ApiSnafu { doing })?;
+        let now = match clouds.get_opt(&name).await {
+            Ok(now) => now,
+            // An API server that restarts comes back within seconds; its refusals do not go away by waiting.
+            Err(source) if !matches!(source, kube::Error::Api(_)) && away.get_or_insert_with(Instant::now).elapsed() < AWAY => {
+                task.status("waits for the API server to answer");
+                tokio::time::sleep(LOOK).await;
+                continue;
+            }
+            Err(source) => return Err(source).context(ApiSnafu { doing }),
+        };
+        away = None;
         let generation = now.as_ref().and_then(|now| now.metadata.generation);
         let status = now.and_then(|now| now.status).unwrap_or_default();
         let current = status.observed_generation.is_some() && status.observed_generation >= generation;
@@ -180,6 +195,21 @@ impl Shown {
             line.done();
         }
     }
+}
+
+/// The ports that a cloud with this resource gets when they are free, published under their own numbers.
+pub fn wanted_ports(spec: &OpenStackSpec, listen: Ipv4Addr) -> Vec<PortMap> {
+    let publish = spec.publish.clone().unwrap_or_default();
+    let wanted = PublishKey::ALL.map(|key| {
+        let named = match key {
+            PublishKey::Horizon => publish.horizon_port,
+            PublishKey::Console => publish.console_port,
+            PublishKey::Statistics => publish.statistics_port,
+            PublishKey::Public => publish.public_port,
+        };
+        named.unwrap_or(key.default_port())
+    });
+    wanted.map(|port| PortMap { listen: SocketAddrV4::new(listen, port), node_port: port }).into()
 }
 
 /// The `NodePorts` that the endpoints name, each published under its own number.

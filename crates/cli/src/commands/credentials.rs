@@ -9,6 +9,7 @@ use k8s_openapi::api::core::v1::Secret;
 use kube::{Api, ResourceExt};
 use oaas_feedback::{Explain, Kind};
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 use serde_yaml_ng::Value;
 use snafu::{OptionExt, ResultExt, Snafu};
 
@@ -18,6 +19,13 @@ use crate::directories;
 use crate::kubernetes::{ApiSnafu, Patience};
 use crate::names::nearest_of;
 use crate::report::Failure;
+
+/// The component whose configuration is the clients' `clouds.yaml`.
+const CLIENT: &str = "client";
+/// The Secret of the cloud's certificate authority.
+const AUTHORITY: &str = "cloud-ca";
+/// The Secret of the demo servers' keypair.
+const SSH_KEY: &str = "demo-keypair-g1";
 
 /// Arguments of `oaas credentials`.
 #[derive(Debug, Args)]
@@ -43,6 +51,8 @@ pub enum Form {
     Clouds,
     /// Environment variables for a shell.
     Openrc,
+    /// The private key that opens the demo servers.
+    SshKey,
 }
 
 /// Why there are no credentials.
@@ -129,48 +139,42 @@ pub async fn run(arguments: &Arguments, context: &Context) -> Result<(), Failure
     let (client, cloud) = clouds::connect(&context.global, &arguments.cloud, Patience::Answer).await?;
     let (namespace, name) = (cloud.namespace().unwrap_or_default(), cloud.name_any());
     let not_yet = || NotYetSnafu { cloud: format!("{namespace}/{name}") };
-    let endpoints = cloud.status.and_then(|status| status.endpoints).with_context(not_yet)?;
-    let secret_name = endpoints.credentials_secret.clone().with_context(not_yet)?;
     let api: Api<Secret> = Api::namespaced(client, &namespace);
-    let secret = api
-        .get_opt(&secret_name)
-        .await
-        .with_context(|_| ApiSnafu { doing: format!("read the Secret {secret_name}") })?
-        .with_context(not_yet)?;
-    let data = secret.data.unwrap_or_default();
-    let text = |key: &str| data.get(key).map(|value| String::from_utf8_lossy(&value.0).into_owned());
-    let yaml = text("clouds.yaml").with_context(not_yet)?;
-    let clouds: Clouds =
-        serde_yaml_ng::from_str(&yaml).with_context(|_| BrokenSnafu { secret: &secret_name })?;
-
-    let ca = match text("ca.crt") {
-        Some(pem) => {
-            let path = directories::openstack_config().join(format!("oaas-{namespace}-{name}.ca.crt"));
-            write_ca(&path, &pem)?;
-            Some(path)
-        }
-        None => None,
+    let read = async |secret: &str, key: &str| {
+        let doing = || ApiSnafu { doing: format!("read the Secret {secret}") };
+        let found = api.get_opt(secret).await.with_context(|_| doing())?;
+        let data = found.and_then(|secret| secret.data).unwrap_or_default();
+        let value = data.into_iter().find(|(name, _)| name.ends_with(key)).map(|(_, value)| value.0);
+        let text = value.map(|value| String::from_utf8_lossy(&value).into_owned());
+        Ok::<_, Failure>(text.with_context(not_yet)?)
     };
-    let clouds = from_outside(clouds, endpoints.identity.as_deref(), ca.as_deref());
+    if arguments.form == Form::SshKey {
+        let key = read(SSH_KEY, "ssh-privatekey").await?;
+        return context.answer(&json!({ "privateKey": key }), |_| key.clone());
+    }
+    let identity = cloud.status.and_then(|status| status.endpoints).and_then(|endpoints| endpoints.identity);
+    let identity = identity.with_context(not_yet)?;
+    let secret = oaas_render::config_secret(CLIENT);
+    let yaml = read(&secret, "clouds.yaml").await?;
+    let clouds: Clouds = serde_yaml_ng::from_str(&yaml).context(BrokenSnafu { secret })?;
+    let ca = directories::openstack_config().join(format!("oaas-{namespace}-{name}.ca.crt"));
+    write_ca(&ca, &read(AUTHORITY, "ca.crt").await?)?;
+    let clouds = from_outside(clouds, &identity, &ca);
     let known: Vec<String> = clouds.clouds.keys().cloned().collect();
     let entry =
         clouds.clouds.get(&arguments.user).with_context(|| NoUserSnafu { user: &arguments.user, known })?;
     context.answer(&clouds, |clouds| match arguments.form {
         Form::Clouds => serde_yaml_ng::to_string(clouds).unwrap_or_default(),
-        Form::Openrc => openrc(entry),
+        Form::Openrc | Form::SshKey => openrc(entry),
     })
 }
 
 /// What pods use, changed to what reaches the cloud from outside: its public address, and the CA at its place here.
-fn from_outside(mut clouds: Clouds, identity: Option<&str>, ca: Option<&Path>) -> Clouds {
+fn from_outside(mut clouds: Clouds, identity: &str, ca: &Path) -> Clouds {
     for entry in clouds.clouds.values_mut() {
-        if let Some(identity) = identity {
-            entry.auth.insert("auth_url".to_owned(), versioned(identity));
-        }
+        entry.auth.insert("auth_url".to_owned(), versioned(identity));
         entry.more.insert("interface".to_owned(), Value::from("public"));
-        if let Some(ca) = ca {
-            entry.more.insert("cacert".to_owned(), Value::from(ca.display().to_string()));
-        }
+        entry.more.insert("cacert".to_owned(), Value::from(ca.display().to_string()));
     }
     clouds
 }
@@ -236,7 +240,7 @@ clouds:
         let clouds: Clouds = serde_yaml_ng::from_str(inside).unwrap();
         assert!(!format!("{clouds:?}").contains("ecret"));
         let url = "https://192.168.100.1:30443/identity/";
-        let outside = from_outside(clouds, Some(url), Some(Path::new("/home/me/.config/openstack/ca.crt")));
+        let outside = from_outside(clouds, url, Path::new("/home/me/.config/openstack/ca.crt"));
         insta::assert_snapshot!(serde_yaml_ng::to_string(&outside).unwrap());
         insta::assert_snapshot!(openrc(&outside.clouds["admin"]));
     }

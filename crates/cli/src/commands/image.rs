@@ -7,7 +7,7 @@ use oaas_feedback::Task;
 use oaas_image::{BuildOptions, BuiltImages, Cache};
 
 use crate::context::Context;
-use crate::{directories, guest};
+use crate::guest;
 use crate::report::Failure;
 use crate::table::columns;
 
@@ -63,8 +63,6 @@ async fn build(arguments: Build, context: &Context) -> Result<(), Failure> {
     let task = Task::root(progress.sink(), "images");
     let cache = Cache::of_user()?;
     options.artefacts.insert("guest".into(), guest::ensure(&cache, &task).await?);
-    let programs = oaas_node::build_programs(&directories::cache(), &task).await?;
-    options.artefacts.insert("pause".into(), programs.pause());
     let built = task.end_with(oaas_image::build(&options, &arguments.names, &task).await);
     progress.finish()?;
     context.answer(&built?, table)

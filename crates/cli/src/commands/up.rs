@@ -1,17 +1,20 @@
 //! `oaas up`: from a bare machine to a cloud with a virtual machine.
 //!
 //! # Flow
-//! machine fit? → programs of Kubernetes → images → node → operator → resource → wait, showing each part of the cloud →
-//! ports of the host → what there is now. Every step looks at what stands and does what is missing, so the same command
-//! goes on where an interrupted one stopped, and changes nothing where all is done.
+//! machine fit? → programs of Kubernetes, images → node → images into its store, operator → resource → wait, showing
+//! each part of the cloud → ports of the host → what there is now. Steps that do not need each other run side by side.
+//! Every step looks at what stands and does what is missing, so the same command goes on where an interrupted one
+//! stopped, and changes nothing where all is done.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
+use kube::Client;
 use oaas_api::OpenStack;
 use oaas_feedback::{Explain, Kind, Task};
 use oaas_image::{BuildOptions, BuiltImages, Cache};
+use oaas_node::Node;
 use oaas_operator::InstallOptions;
 use serde::Serialize;
 use snafu::{ResultExt, Snafu};
@@ -27,6 +30,9 @@ pub struct Arguments {
     /// The cloud, as a resource; a small one with demo content when left out
     #[arg(short, long, value_name = "FILE")]
     file: Option<PathBuf>,
+    /// Nodes of the embedded cluster
+    #[arg(long, value_name = "COUNT", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=i64::from(Node::MOST)))]
+    nodes: u8,
     /// Address of this machine that published ports are opened on
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1")]
     listen: std::net::Ipv4Addr,
@@ -135,14 +141,16 @@ async fn bring_up(
     task: &Task,
 ) -> Result<Done, Failure> {
     let machine = task.child("machine");
+    options.nodes = arguments.nodes;
+    // What is published in the end is looked at now: a port that is taken is better told before all the work.
+    options.ports = bringup::wanted_ports(&cloud.spec, arguments.listen);
     let fit = oaas_node::preflight::preflight(options).await;
+    for warning in fit.warnings() {
+        machine.status(warning.to_string());
+    }
     machine.end_with(fit.require_fit())?;
 
-    let programs = task.child("programs");
-    let artefacts = oaas_node::build_programs(&options.cache_dir, &programs).await;
-    let artefacts = programs.end_with(artefacts)?;
-
-    let built = images(&artefacts.pause(), task).await?;
+    let (_, built) = tokio::try_join!(programs(options, task), images(task))?;
     let reference = |name: &'static str| {
         built.images.get(name).map(|image| image.reference.clone()).ok_or(Error::NoImage { name })
     };
@@ -152,10 +160,9 @@ async fn bring_up(
     let cluster = node.end_with(oaas_node::up(options, &node).await)?;
     let client = oaas_node::client(&cluster.kubeconfig).await?;
 
-    let operator = task.child("operator");
     let images = built.images.iter().map(|(name, image)| (name.clone(), image.reference.clone())).collect();
-    let installed = oaas_operator::install(&client, &InstallOptions::new(reference("oaas")?, images), &operator).await;
-    let installed = operator.end_with(installed)?;
+    let install = InstallOptions::new(reference("oaas")?, images);
+    let (fetched, installed) = tokio::try_join!(prefetch(options, &built, task), operator(&client, &install, task))?;
 
     let (namespace, name) = bringup::place(&cloud);
     let part = task.child(format!("cloud {namespace}/{name}"));
@@ -174,18 +181,47 @@ async fn bring_up(
         horizon: bringup::on_host(endpoints.horizon.as_deref().unwrap_or_default(), arguments.listen),
         servers: status.servers,
         seconds: 0.0,
-        changed: cluster.changed || !installed.written.is_empty() || applied || waited,
+        changed: cluster.changed || fetched || installed || applied || waited,
     })
 }
 
-async fn images(pause: &std::path::Path, task: &Task) -> Result<BuiltImages, Failure> {
+/// The programs of Kubernetes, so that they are built beside the images and not after them.
+async fn programs(options: &oaas_node::Options, task: &Task) -> Result<(), Failure> {
+    let part = task.child("programs");
+    part.end_with(oaas_node::build_programs(&options.cache_dir, &part).await)?;
+    Ok(())
+}
+
+async fn images(task: &Task) -> Result<BuiltImages, Failure> {
     let mut options = BuildOptions::of_user()?;
     let part = task.child("guest image");
     let disk = part.end_with(guest::ensure(&Cache::of_user()?, &part).await)?;
-    options.artefacts.insert("pause".into(), pause.to_owned());
     options.artefacts.insert("guest".into(), disk);
     let part = task.child("images");
     Ok(part.end_with(oaas_image::build(&options, &[], &part).await)?)
+}
+
+/// Images into the nodes' stores, so that no pod waits for its own. Says whether one was missing.
+async fn prefetch(options: &oaas_node::Options, built: &BuiltImages, task: &Task) -> Result<bool, Failure> {
+    let images: Vec<String> = built.images.values().map(|image| image.reference.clone()).collect();
+    let part = task.child("images into the node's store");
+    let nodes = options.nodes().map(|node| {
+        let part = if options.nodes == 1 { part.clone() } else { part.child(node.to_string()) };
+        let images = &images;
+        async move { oaas_node::prefetch(options, node, images, &part).await }
+    });
+    let pulled: usize = futures::future::try_join_all(nodes).await?.into_iter().sum();
+    if options.nodes > 1 {
+        part.done();
+    }
+    Ok(pulled > 0)
+}
+
+/// The operator. Says whether something of it was written.
+async fn operator(client: &Client, options: &InstallOptions, task: &Task) -> Result<bool, Failure> {
+    let part = task.child("operator");
+    let report = part.end_with(oaas_operator::install(client, options, &part).await)?;
+    Ok(!report.written.is_empty())
 }
 
 /// The resource of the file, or the small one with demo content.
@@ -223,6 +259,10 @@ fn text(done: &Done) -> String {
     for server in &done.servers {
         let address = server.floating_ip.as_deref().or(server.address.as_deref()).unwrap_or("no address yet");
         out += &format!("Server        {} at {address} ({})\n", server.name, server.status);
+    }
+    if let Some(address) = done.servers.iter().find_map(|server| server.floating_ip.as_deref()) {
+        out += "Log in        (umask 077; oaas credentials ssh-key > demo.pem)\n";
+        out += &format!("              ssh -i demo.pem oaas@{address}\n");
     }
     out
 }
