@@ -102,3 +102,62 @@ impl Default for TlsFiles {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Result<AgentConfig, String> {
+        serde_json::from_str(text).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn a_process_needs_its_command_alone() {
+        let config =
+            parse(r#"{"component": "x", "role": {"process": {"program": {"command": ["true"]}}}}"#).unwrap();
+        assert_eq!(config.health, None);
+        let Role::Process(process) = &config.role else { panic!("{config:?}") };
+        assert_eq!(process.program.stop, Stop::default());
+        let again = serde_json::to_string(&config).unwrap();
+        assert_eq!(
+            again,
+            r#"{"component":"x","role":{"process":{"program":{"command":["true"],"stop":{"signal":"TERM","grace_seconds":25}}}}}"#
+        );
+        assert_eq!(parse(&again).unwrap(), config);
+    }
+
+    #[test]
+    fn unknown_fields_are_named_wherever_they_stand() {
+        for (text, wrong) in [
+            (
+                r#"{"component": "x", "role": {"process": {"program": {"command": []}}}, "helth": {}}"#,
+                "helth",
+            ),
+            (r#"{"component": "x", "role": {"proces": {}}}"#, "proces"),
+            (
+                r#"{"component": "x", "role": {"rabbitmq": {"members": [], "cookie_file": "/c", "cokie": 1}}}"#,
+                "cokie",
+            ),
+            (
+                r#"{"component": "x", "role": {"process": {"program": {"command": []}}},
+                    "health": {"port": 1, "live": [{"name": "a", "probe": {"tcp": {"prt": 1}}}]}}"#,
+                "prt",
+            ),
+        ] {
+            let error = parse(text).unwrap_err();
+            assert!(error.contains(&format!("`{wrong}`")), "{error}");
+        }
+    }
+
+    #[test]
+    fn checks_are_data() {
+        let check = r#"{"name": "api", "probe": {"http": {"url": "https://127.0.0.1:5000/v3",
+            "tls": {"ca": "/etc/oaas/tls/ca.crt", "server_name": "keystone.demo.svc"}, "statuses": [200, 300]}}}"#;
+        let check: Check = serde_json::from_str(check).unwrap();
+        assert_eq!(check.timeout_ms, 3000);
+        let Probe::Http(probe) = check.probe else { panic!("an HTTP probe") };
+        assert_eq!(probe.statuses, [200, 300]);
+        let worker: Probe = serde_json::from_str(r#"{"worker": {"bus_port": 5671}}"#).unwrap();
+        assert_eq!(worker, Probe::Worker(WorkerProbe { bus_port: Some(5671), still_seconds: 60 }));
+    }
+}

@@ -102,6 +102,9 @@ struct Snapshot {
     /// The character set of the database.
     #[serde(default = "default_charset")]
     charset: String,
+    /// Its collation; the character set's own one when not set.
+    #[serde(default)]
+    collation: Option<String>,
 }
 
 fn default_charset() -> String {
@@ -207,9 +210,11 @@ impl LoadSchema {
         let file = snapshot_file(&self.index, database);
         let dump = read_snapshot(&file, &snapshot.sha256)?;
         let (quoted, marker) = (quote_name(name), quote_name(MARKER));
+        let collation = snapshot.collation.as_deref();
+        let collation = collation.map_or_else(String::new, |name| format!(" COLLATE {}", quote(name)));
         let steps = [
             format!("DROP DATABASE IF EXISTS {quoted}"),
-            format!("CREATE DATABASE {quoted} CHARACTER SET {}", quote(&snapshot.charset)),
+            format!("CREATE DATABASE {quoted} CHARACTER SET {}{collation}", quote(&snapshot.charset)),
             format!(
                 "CREATE TABLE {quoted}.{marker} (state VARCHAR(16) NOT NULL PRIMARY KEY, snapshot CHAR(64) NOT NULL) ENGINE=InnoDB"
             ),
