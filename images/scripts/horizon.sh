@@ -13,6 +13,8 @@ local.SECRET_KEY = "only for collecting static files"
 local.STATIC_ROOT = "/opt/openstack/horizon-static"
 local.COMPRESS_OFFLINE = True
 local.DEBUG = False
+# With no cache at all, the templates of Angular are not compressed, and would be missed where Horizon runs.
+local.CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
 sys.modules[local.__name__] = local
 from openstack_dashboard.settings import *  # noqa: E402,F403
 P

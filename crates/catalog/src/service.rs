@@ -198,6 +198,9 @@ pub struct Job {
     /// Passwords it reads as files below `/etc/oaas/accounts/`, by credential.
     #[serde(default)]
     pub accounts: Vec<String>,
+    /// Secrets that are mounted as directories: secret → path.
+    #[serde(default)]
+    pub secret_mounts: BTreeMap<String, String>,
     /// What the agent does in it.
     pub role: Tree,
     /// Environment variables that hold a secret: variable → secret's name.

@@ -162,6 +162,8 @@ pub struct JobPlan {
     pub documents: Vec<Document>,
     /// Password files below `/etc/oaas/accounts`: name → Secret.
     pub accounts: BTreeMap<String, String>,
+    /// Secrets mounted as directories: Secret → path.
+    pub secret_mounts: BTreeMap<String, String>,
     /// Environment variables from Secrets: variable → (Secret, key).
     pub secret_env: BTreeMap<String, (String, String)>,
     /// Hash of all that it is made from; a part of the Job's name.
@@ -554,6 +556,7 @@ fn schema_plan(world: &World<'_>, service: &Service) -> Result<Option<JobPlan>, 
         needs: vec![Need::Ready(component.clone())],
         documents: vec![agent_document(agent)],
         accounts,
+        secret_mounts: BTreeMap::new(),
         secret_env: BTreeMap::new(),
         hash: String::new(),
     };
@@ -580,6 +583,7 @@ fn catalog_job(world: &World<'_>, service: &Service, job: &oaas_catalog::Job) ->
         needs: job.needs.clone(),
         documents,
         accounts: world.account_secrets(&job.accounts),
+        secret_mounts: job.secret_mounts.iter().map(|(name, path)| (secret_name(name), path.clone())).collect(),
         secret_env,
         hash: String::new(),
     };
@@ -590,7 +594,7 @@ fn catalog_job(world: &World<'_>, service: &Service, job: &oaas_catalog::Job) ->
 fn job_hash(world: &World<'_>, plan: &JobPlan) -> String {
     let mut hash = Sha256::new();
     let from_env = plan.secret_env.values().map(|(secret, _)| secret);
-    for secret in plan.accounts.values().chain(from_env).collect::<BTreeSet<_>>() {
+    for secret in plan.accounts.values().chain(plan.secret_mounts.keys()).chain(from_env).collect::<BTreeSet<_>>() {
         hash_secret(world, &mut hash, secret);
     }
     hash_documents(&mut hash, &plan.documents);

@@ -31,15 +31,15 @@ pub(crate) fn file_key(path: &str) -> String {
 
 /// The template of a component's pods.
 pub(crate) fn template(blueprint: &Blueprint, plan: &ComponentPlan) -> PodTemplateSpec {
-    let mut pod = Builder::new(&config_secret(&plan.name), &plan.documents);
+    // An agent that is root runs its program as another user, which has to read the program's files.
+    let mode = if plan.security.user == 0 { 0o444 } else { SECRET_MODE };
+    let mut pod = Builder::new(&config_secret(&plan.name), &plan.documents, mode);
     match &plan.certificate {
         Some(secret) => pod.secret("tls", secret, "/etc/oaas/tls", &[]),
         None => pod.secret("tls", AUTHORITY, "/etc/oaas/tls", &["ca.crt"]),
     }
     pod.accounts(&plan.accounts);
-    for (number, (secret, path)) in plan.secret_mounts.iter().enumerate() {
-        pod.secret(&format!("secret-{number}"), secret, path, &[]);
-    }
+    pod.directories(&plan.secret_mounts);
     if plan.node_settings {
         let source = ConfigMapVolumeSource { name: NODES.into(), ..ConfigMapVolumeSource::default() };
         pod.volume(Volume { name: NODES.into(), config_map: Some(source), ..Volume::default() }, "/etc/oaas/nodes", true, false);
@@ -97,9 +97,10 @@ pub(crate) fn template(blueprint: &Blueprint, plan: &ComponentPlan) -> PodTempla
 
 /// The template of a job's pod.
 pub(crate) fn job_template(blueprint: &Blueprint, job: &JobPlan) -> PodTemplateSpec {
-    let mut pod = Builder::new(&config_secret(&job.object_name()), &job.documents);
+    let mut pod = Builder::new(&config_secret(&job.object_name()), &job.documents, SECRET_MODE);
     pod.secret("tls", AUTHORITY, "/etc/oaas/tls", &["ca.crt"]);
     pod.accounts(&job.accounts);
+    pod.directories(&job.secret_mounts);
     let mut env = environment(&BTreeMap::new());
     for (variable, (secret, key)) in &job.secret_env {
         let selector = SecretKeySelector { name: secret.clone(), key: key.clone(), optional: None };
@@ -249,10 +250,10 @@ struct Builder {
 const SECRET_MODE: i32 = 0o440;
 
 impl Builder {
-    fn new(config: &str, documents: &[Document]) -> Self {
+    fn new(config: &str, documents: &[Document], mode: i32) -> Self {
         let source = SecretVolumeSource {
             secret_name: Some(config.to_owned()),
-            default_mode: Some(SECRET_MODE),
+            default_mode: Some(mode),
             ..SecretVolumeSource::default()
         };
         let volume = Volume { name: "config".into(), secret: Some(source), ..Volume::default() };
@@ -292,6 +293,12 @@ impl Builder {
             ..SecretVolumeSource::default()
         };
         self.volume(Volume { name: name.to_owned(), secret: Some(source), ..Volume::default() }, path, true, false);
+    }
+
+    fn directories(&mut self, mounts: &BTreeMap<String, String>) {
+        for (number, (secret, path)) in mounts.iter().enumerate() {
+            self.secret(&format!("secret-{number}"), secret, path, &[]);
+        }
     }
 
     fn accounts(&mut self, accounts: &BTreeMap<String, String>) {

@@ -91,7 +91,12 @@ impl Inside {
             let sessions = self.sessions(access)?;
             apply(&identity::items(&wanted.catalog), &sessions).await
         };
-        let (open, registered) = match result.await {
+        let result = result.await;
+        if result.as_ref().is_ok_and(|report| !report.untouched()) {
+            // A token carries the catalog of the moment when it was issued: the next pass needs a new one.
+            *self.sessions.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        }
+        let (open, registered) = match result {
             Ok(report) if report.settled() => (Vec::new(), wanted.hashes.clone()),
             Ok(report) => (report.open().map(ToString::to_string).collect(), BTreeMap::new()),
             Err(error) => (vec![error], BTreeMap::new()),
