@@ -122,11 +122,20 @@ pub fn node(instance: &Instance, node: Node, nodes: u8, standing: &Standing) -> 
     }
     steps.push(step(None, &format!("ip -n {namespace} link set lo up")));
     steps.push(step(None, &format!("ip -n {namespace} route add default via {}", subnets.gateway())));
-    for other in Node::all(nodes).filter(|other| *other != node) {
-        let (pods, via) = (subnets.pods_of(other), subnets.node(other));
-        steps.push(step(None, &format!("ip -n {namespace} route add {pods} via {via}")));
-    }
+    steps.extend(routes(instance, node, nodes));
     steps
+}
+
+/// The commands that lead a node to the pods of the others. May be run again, when nodes were added.
+pub fn routes(instance: &Instance, node: Node, nodes: u8) -> Vec<Step> {
+    let (subnets, namespace) = (instance.subnets(), instance.network_namespace(node));
+    Node::all(nodes)
+        .filter(|other| *other != node)
+        .map(|other| {
+            let (pods, via) = (subnets.pods_of(other), subnets.node(other));
+            step(None, &format!("ip -n {namespace} route replace {pods} via {via}"))
+        })
+        .collect()
 }
 
 /// The rules of the host's table for an instance.

@@ -237,6 +237,7 @@ async fn ensure_node(
 ) -> Result<bool, Error> {
     let layout = options.layout().node(node);
     if let Some(first) = host::first_process(&layout.process()) {
+        host::take(network::routes(&options.instance, node, options.nodes), ledger).await?;
         if changed {
             first.signal(Signal::SIGHUP);
         }
