@@ -44,9 +44,27 @@ fn wait_member(agent: &Agent, members: usize) -> Value {
 fn one_member_restarts_on_its_data_and_never_begins_anew() {
     let hub = Hub::new();
     let machine = &machines(&hub, 1)[0];
-    let mut agent = start(machine, 1);
+    let check =
+        |name: &str, probe: Value| json!([{"name": name, "timeout_ms": 1000, "probe": {"node": probe}}]);
+    let config = json!({"component": "ovn-nb", "role": {"node": role(1)}, "health": {"port": 9100,
+        "live": check("answers", json!({"unixctl": {"socket": "/run/ovn/ovnnb_db.ctl", "command": "version"}})),
+        "ready": check("cluster", json!({"ovn_cluster": {"database": "nb"}}))}});
+    let mut agent = machine.agent_with("ovn-nb", 9100, &config, &[]);
     agent.running(LIMIT);
     let first = wait_member(&agent, 1);
+    // A server that hangs is seen, and one that goes on again too.
+    let wait_code = |path: &str, wanted: u16| {
+        until(&format!("{wanted} of {path}"), LIMIT, || agent.get(path).filter(|(code, _)| *code == wanted))
+    };
+    wait_code("/ready", 200);
+    wait_code("/live", 200);
+    machine.sh("kill -STOP $(pgrep ovsdb-server)");
+    let (_, why) = wait_code("/live", 503);
+    assert!(why.to_string().contains("no answer within 1000 ms"), "{why}");
+    wait_code("/ready", 503);
+    machine.sh("kill -CONT $(pgrep ovsdb-server)");
+    wait_code("/ready", 200);
+
     let remote = "--db=ssl:ovn-nb-0.ovn-nb.test:6641 -p /etc/oaas/tls/tls.key -c /etc/oaas/tls/tls.crt -C /etc/oaas/tls/ca.crt";
     machine.sh(&format!("ovn-nbctl {remote} --timeout=10 ls-add kept"));
     // Neither a client without a certificate nor one of another CA gets in.

@@ -498,6 +498,18 @@ impl Meter {
     }
 }
 
+/// The best of up to three goes, as other work on the machine can spoil one; it ends with the first that is enough.
+pub fn best_throughput(from: &Net, to: &Net, address: IpAddr, megabytes: usize, enough: f64) -> f64 {
+    let mut best = 0.0_f64;
+    for _ in 0..3 {
+        best = best.max(throughput(from, to, address, megabytes));
+        if best >= enough {
+            break;
+        }
+    }
+    best
+}
+
 /// Megabytes per second of one TCP stream, from one namespace to another.
 pub fn throughput(from: &Net, to: &Net, address: IpAddr, megabytes: usize) -> f64 {
     use std::io::{Read as _, Write as _};

@@ -33,7 +33,7 @@ use crate::context::Context;
 const UNDECIDED: Duration = Duration::from_millis(500);
 
 /// How often the cluster is looked at when all is well.
-const TEND: Duration = Duration::from_secs(5);
+const TEND: Duration = Duration::from_secs(3);
 
 /// How long another member's agent may take to answer.
 const PEER_LIMIT: Duration = Duration::from_secs(2);
@@ -230,14 +230,14 @@ fn start(role: &Ovsdb, file: &Path, context: &Context) -> Result<PathBuf, Error>
     let control = role.database.control_socket(&role.run_directory);
     let client = role.database.client_socket(&role.run_directory);
     let settings = role.run_directory.join(format!("{}.json", role.database.short()));
-    let content = json!({
+    let described = json!({
         "remotes": {
             format!("punix:{}", client.display()): {},
             format!("pssl:{}", role.database.client_port()): { "inactivity-probe": role.client_probe_ms },
         },
         "databases": { file.display().to_string(): {} },
     });
-    system::write(&settings, &content.to_string(), 0o644)?;
+    system::write(&settings, &described.to_string(), 0o644)?;
     let mut command = vec![
         "ovsdb-server".to_owned(),
         format!("--config-file={}", settings.display()),
