@@ -104,6 +104,7 @@ pub struct OpenStackComponentStatus {
     pub config_hash: Option<String>,
     /// Why it is not ready.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>")]
     pub reason: Option<Reason>,
     /// What it waits for, in a few words.
     #[serde(default, skip_serializing_if = "Option::is_none")]

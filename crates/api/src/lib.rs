@@ -35,7 +35,7 @@ pub mod storage;
 
 pub use amount::Amount;
 pub use component::{OpenStackComponent, OpenStackComponentSpec, OpenStackComponentStatus, Scaling};
-pub use config::{ConfigValue, Sections, SecretKeyRef};
+pub use config::{ConfigValue, SecretKeyRef, Sections};
 pub use content::{Content, Preset};
 pub use crds::crds;
 pub use input::{InputErrors, Problem, parse_resource};

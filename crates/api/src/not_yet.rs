@@ -25,12 +25,20 @@ struct NotYet {
 
 /// Everything that is not implemented. A row goes when its feature comes.
 const NOT_YET: &[NotYet] = &[
-    row("revision", "keeping a cloud at an operator's revision", "leave it out: the cloud follows the operator"),
+    row(
+        "revision",
+        "keeping a cloud at an operator's revision",
+        "leave it out: the cloud follows the operator",
+    ),
     row("services.*.configFiles", "further configuration files", "leave them out"),
     row("services.*.policy", "policy rules of your own", "leave them out"),
     row("services.*.image", "an image for one service", "use spec.images"),
     row("services.*.config.*.*.secretKeyRef", "configuration values from Secrets", "write the value itself"),
-    row("services.*.unchecked.*.*.secretKeyRef", "configuration values from Secrets", "write the value itself"),
+    row(
+        "services.*.unchecked.*.*.secretKeyRef",
+        "configuration values from Secrets",
+        "write the value itself",
+    ),
     row("storage.kind=nfs", "NFS", "use `kind: file`"),
     row("storage.kind=ceph", "Ceph", "use `kind: file`"),
     row("storage.nfs", "NFS", "use `kind: file`"),
@@ -39,7 +47,11 @@ const NOT_YET: &[NotYet] = &[
     row("network.external.*.vlan", "external networks with a VLAN tag", "use `kind: flat`"),
     row("network.external.*.v6", "IPv6 of external networks", "leave it out"),
     row("network.mechanismDrivers", "mechanism drivers other than ovn", "leave it out: it is ovn"),
-    row("nodes.*.config", "options for a group of nodes", "use spec.services.<name>.config, which is for all nodes"),
+    row(
+        "nodes.*.config",
+        "options for a group of nodes",
+        "use spec.services.<name>.config, which is for all nodes",
+    ),
     row("nodes.*.hugePages", "huge pages", "leave them out"),
     row("nodes.*.pci", "PCI devices", "leave them out"),
     row("nodes.*.availabilityZone", "availability zones", "leave it out: it is nova"),
@@ -48,10 +60,22 @@ const NOT_YET: &[NotYet] = &[
     row("cells", "more than one cell", "leave them out: there is cell1"),
     row("database.external", "a database that exists already", "leave it out: the cloud runs its own"),
     row("messaging.external", "a message bus that exists already", "leave it out: the cloud runs its own"),
-    row("identity.external", "an identity service that exists already", "leave it out: the cloud runs its own"),
+    row(
+        "identity.external",
+        "an identity service that exists already",
+        "leave it out: the cloud runs its own",
+    ),
     row("publish.tls", "a certificate of your own", "leave it out: the cloud's own CA signs one"),
-    row("changePolicy=approve-disruptive", "approval of plans", "use `changePolicy: auto` and look at `oaas plan` before"),
-    row("changePolicy=approve-all", "approval of plans", "use `changePolicy: auto` and look at `oaas plan` before"),
+    row(
+        "changePolicy=approve-disruptive",
+        "approval of plans",
+        "use `changePolicy: auto` and look at `oaas plan` before",
+    ),
+    row(
+        "changePolicy=approve-all",
+        "approval of plans",
+        "use `changePolicy: auto` and look at `oaas plan` before",
+    ),
 ];
 
 const fn row(field: &'static str, what: &'static str, instead: &'static str) -> NotYet {

@@ -44,7 +44,8 @@ fn fields(out: &mut String, schema: &Value, path: &str) {
         schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
     for (name, field) in schema["properties"].as_object().into_iter().flatten() {
         let below = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
-        let mut meaning = field["description"].as_str().unwrap_or_default().replace('\n', " ").replace('|', "\\|");
+        let mut meaning =
+            field["description"].as_str().unwrap_or_default().replace('\n', " ").replace('|', "\\|");
         if required.contains(&name.as_str()) {
             meaning.insert_str(0, "**Required.** ");
         }
@@ -79,7 +80,12 @@ fn push_sentence(meaning: &mut String, what: &str, text: &str) {
 
 fn type_of(field: &Value) -> String {
     if let Some(values) = field["enum"].as_array() {
-        return values.iter().filter_map(Value::as_str).map(|v| format!("`{v}`")).collect::<Vec<_>>().join(", ");
+        return values
+            .iter()
+            .filter_map(Value::as_str)
+            .map(|v| format!("`{v}`"))
+            .collect::<Vec<_>>()
+            .join(", ");
     }
     if field["x-kubernetes-int-or-string"] == true {
         return "amount".into();

@@ -112,6 +112,7 @@ pub struct ComponentSummary {
     pub ready: String,
     /// Why it is not ready.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>")]
     pub reason: Option<Reason>,
     /// What it waits for, in a few words.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -186,6 +187,7 @@ pub struct Wait {
     /// Component that waits.
     pub component: String,
     /// Why.
+    #[schemars(with = "String")]
     pub reason: Reason,
     /// For what, in a few words.
     pub message: String,

@@ -8,7 +8,9 @@ fn problems(yaml: &str) -> Vec<String> {
 
 fn spec_problems(spec: &str) -> Vec<String> {
     let indented: String = spec.lines().map(|line| format!("  {line}\n")).collect();
-    problems(&format!("apiVersion: oaas.dev/v1alpha1\nkind: OpenStack\nmetadata: {{ name: demo }}\nspec:\n{indented}"))
+    problems(&format!(
+        "apiVersion: oaas.dev/v1alpha1\nkind: OpenStack\nmetadata: {{ name: demo }}\nspec:\n{indented}"
+    ))
 }
 
 #[test]
@@ -70,7 +72,9 @@ fn a_field_at_the_wrong_level_is_found_elsewhere() {
         spec_problems("release: \"2026.1\"\nreplicas: 3"),
         ["line 6: spec.replicas: no such field (there is spec.services.<name>.replicas)"]
     );
-    let found = problems("apiVersion: oaas.dev/v1alpha1\nkind: OpenStack\nmetadata: {name: a}\nrelease: \"2026.1\"\n");
+    let found = problems(
+        "apiVersion: oaas.dev/v1alpha1\nkind: OpenStack\nmetadata: {name: a}\nrelease: \"2026.1\"\n",
+    );
     assert_eq!(
         found,
         [

@@ -155,7 +155,8 @@ pub enum Need {
 impl<'de> Deserialize<'de> for Need {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
-        let (kind, name) = text.split_once(':').ok_or_else(|| de::Error::custom(format!("need {text} lacks a colon")))?;
+        let (kind, name) =
+            text.split_once(':').ok_or_else(|| de::Error::custom(format!("need {text} lacks a colon")))?;
         let name = name.to_owned();
         match kind {
             "ready" => Ok(Self::Ready(name)),

@@ -73,7 +73,9 @@ impl Catalog {
         let mut options: BTreeMap<String, OptionCatalog> = BTreeMap::new();
         for release in DATA.get_dir("options").into_iter().flat_map(Dir::dirs) {
             let of_release = options.entry(file_name(release.path())).or_default();
-            for file in release.files().filter(|file| file.path().extension().is_some_and(|kind| kind == "json")) {
+            for file in
+                release.files().filter(|file| file.path().extension().is_some_and(|kind| kind == "json"))
+            {
                 let list: OptionFile = serde_json::from_slice(file.contents())
                     .context(OptionsSnafu { file: file.path().to_string_lossy() })?;
                 let service = file.path().file_stem().map(|stem| stem.to_string_lossy().into_owned());
@@ -203,7 +205,9 @@ impl Catalog {
             }
             if let Some(api) = &service.api {
                 let component = service.components.iter().find(|component| component.name == api.component);
-                if !component.is_some_and(|component| component.ports.iter().any(|port| port.name == api.port)) {
+                if !component
+                    .is_some_and(|component| component.ports.iter().any(|port| port.name == api.port))
+                {
                     complain(format!("its API's component {} has no port {}", api.component, api.port));
                 }
             }

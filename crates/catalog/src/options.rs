@@ -139,7 +139,8 @@ impl OptionIndex {
         self.sections.iter().find_map(|(group, options)| {
             options.iter().find_map(|(name, info)| {
                 let matches = info.was.iter().any(|old| {
-                    old.group.as_deref().unwrap_or(group) == section && old.name.as_deref().unwrap_or(name) == option
+                    old.group.as_deref().unwrap_or(group) == section
+                        && old.name.as_deref().unwrap_or(name) == option
                 });
                 matches.then_some((group.as_str(), name.as_str()))
             })
@@ -148,7 +149,10 @@ impl OptionIndex {
 
     /// The sections that have an option of that name.
     pub fn sections_with(&self, option: &str) -> impl Iterator<Item = &str> {
-        self.sections.iter().filter(move |(_, options)| options.contains_key(option)).map(|(name, _)| name.as_str())
+        self.sections
+            .iter()
+            .filter(move |(_, options)| options.contains_key(option))
+            .map(|(name, _)| name.as_str())
     }
 }
 

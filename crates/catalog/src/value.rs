@@ -283,7 +283,9 @@ impl<'de> Deserialize<'de> for Value {
                 })
                 .collect::<Result<_, _>>()
                 .map(Self::Many),
-            Tree::Null | Tree::Map(_) => Err(de::Error::custom("an option takes a scalar or a list of scalars")),
+            Tree::Null | Tree::Map(_) => {
+                Err(de::Error::custom("an option takes a scalar or a list of scalars"))
+            }
         }
     }
 }

@@ -64,9 +64,15 @@ impl Explain for Error {
 
     fn hint(&self) -> Option<String> {
         match self {
-            Self::Api { .. } => Some("`oaas status --host` shows whether the API server runs; the same command goes on".into()),
-            Self::Refused { .. } => Some("change the file and run the same command; what runs goes on running".into()),
-            Self::NotReady { .. } => Some("`oaas why` shows the chain of causes; the same command goes on waiting".into()),
+            Self::Api { .. } => Some(
+                "`oaas status --host` shows whether the API server runs; the same command goes on".into(),
+            ),
+            Self::Refused { .. } => {
+                Some("change the file and run the same command; what runs goes on running".into())
+            }
+            Self::NotReady { .. } => {
+                Some("`oaas why` shows the chain of causes; the same command goes on waiting".into())
+            }
         }
     }
 }
@@ -111,7 +117,12 @@ pub async fn apply(client: &Client, cloud: &OpenStack) -> Result<bool, Error> {
 }
 
 /// Wait until the cloud is ready, with a line for each of its parts.
-pub async fn wait(client: &Client, cloud: &OpenStack, patience: Duration, task: &Task) -> Result<Waited, Error> {
+pub async fn wait(
+    client: &Client,
+    cloud: &OpenStack,
+    patience: Duration,
+    task: &Task,
+) -> Result<Waited, Error> {
     let (namespace, name) = place(cloud);
     let clouds: Api<OpenStack> = Api::namespaced(client.clone(), &namespace);
     let began = Instant::now();
@@ -123,7 +134,10 @@ pub async fn wait(client: &Client, cloud: &OpenStack, patience: Duration, task: 
         let now = match clouds.get_opt(&name).await {
             Ok(now) => now,
             // An API server that restarts comes back within seconds; its refusals do not go away by waiting.
-            Err(source) if !matches!(source, kube::Error::Api(_)) && away.get_or_insert_with(Instant::now).elapsed() < AWAY => {
+            Err(source)
+                if !matches!(source, kube::Error::Api(_))
+                    && away.get_or_insert_with(Instant::now).elapsed() < AWAY =>
+            {
                 task.status("waits for the API server to answer");
                 tokio::time::sleep(LOOK).await;
                 continue;
@@ -167,7 +181,10 @@ impl Shown {
             match &part.waiting_for {
                 Some(waiting) => {
                     // A part that is only waited for by others gets its line when its turn comes.
-                    let line = self.open.entry(part.name.clone()).or_insert_with(|| (task.child(part.name.clone()), String::new()));
+                    let line = self
+                        .open
+                        .entry(part.name.clone())
+                        .or_insert_with(|| (task.child(part.name.clone()), String::new()));
                     if line.1 != *waiting {
                         line.0.status(waiting.clone());
                         line.1.clone_from(waiting);
@@ -243,7 +260,8 @@ mod tests {
             identity: Some("https://10.87.0.11:30443/identity/v3".into()),
             ..Endpoints::default()
         };
-        let ports: Vec<u16> = port_maps(&endpoints, Ipv4Addr::LOCALHOST).iter().map(|map| map.node_port).collect();
+        let ports: Vec<u16> =
+            port_maps(&endpoints, Ipv4Addr::LOCALHOST).iter().map(|map| map.node_port).collect();
         assert_eq!(ports, [30080, 30443]);
         assert_eq!(on_host("https://10.87.0.11:30080/", Ipv4Addr::LOCALHOST), "https://127.0.0.1:30080/");
     }

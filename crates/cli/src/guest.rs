@@ -59,7 +59,9 @@ impl Explain for Error {
     fn hint(&self) -> Option<String> {
         match self {
             Self::Mirror { source } => source.hint(),
-            Self::Fetch { .. } => Some("the mirror may have moved on: renew images/guest/packages.lock".into()),
+            Self::Fetch { .. } => {
+                Some("the mirror may have moved on: renew images/guest/packages.lock".into())
+            }
             Self::Build { source } => source.hint(),
             Self::Cache { .. } | Self::Downloader { .. } => None,
         }
@@ -89,14 +91,19 @@ async fn packages(cache: &Cache, task: &Task) -> Result<BTreeMap<String, PathBuf
     let directory = cache.root().join("guest-debs");
     std::fs::create_dir_all(&directory).context(CacheSnafu { path: &directory })?;
     let place = |package: &LockedPackage| directory.join(format!("{}.deb", package.sha256));
-    let good = |path: &Path, package: &LockedPackage| archive::sha256(path).is_ok_and(|found| found == package.sha256);
+    let good = |path: &Path, package: &LockedPackage| {
+        archive::sha256(path).is_ok_and(|found| found == package.sha256)
+    };
     let locked = oaas_guest::locked_packages();
-    let missing: Vec<&LockedPackage> = locked.iter().filter(|package| !good(&place(package), package)).collect();
+    let missing: Vec<&LockedPackage> =
+        locked.iter().filter(|package| !good(&place(package), package)).collect();
     if !missing.is_empty() {
         task.status(format!("fetches {} packages", missing.len()));
         let mirrors = Mirrors::of_machine(task).await.context(MirrorSnafu)?;
         let mut apt = Command::new("/usr/lib/apt/apt-helper");
-        apt.args(["-o", "Acquire::Retries=3", "download-file"]).env("LC_ALL", "C.UTF-8").current_dir(&directory);
+        apt.args(["-o", "Acquire::Retries=3", "download-file"])
+            .env("LC_ALL", "C.UTF-8")
+            .current_dir(&directory);
         for package in &missing {
             let uri = format!("{}/{}", mirrors.main, package.pool_path);
             apt.args([uri, place(package).display().to_string(), format!("SHA256:{}", package.sha256)]);

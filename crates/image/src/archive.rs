@@ -77,15 +77,23 @@ impl Explain for Error {
     fn kind(&self) -> Kind {
         match self {
             Self::Corrupt { .. } => Kind::Integrity,
-            Self::Write { source, .. } | Self::Unpack { source, .. } if source.kind() == io::ErrorKind::StorageFull => Kind::Environment,
+            Self::Write { source, .. } | Self::Unpack { source, .. }
+                if source.kind() == io::ErrorKind::StorageFull =>
+            {
+                Kind::Environment
+            }
             _ => Kind::Failed,
         }
     }
 
     fn hint(&self) -> Option<String> {
         match self {
-            Self::Corrupt { path, .. } => Some(format!("remove {} and build again: it is made anew", path.display())),
-            Self::Write { source, .. } | Self::Unpack { source, .. } if source.kind() == io::ErrorKind::StorageFull => {
+            Self::Corrupt { path, .. } => {
+                Some(format!("remove {} and build again: it is made anew", path.display()))
+            }
+            Self::Write { source, .. } | Self::Unpack { source, .. }
+                if source.kind() == io::ErrorKind::StorageFull =>
+            {
                 Some("the disk is full: make room, or set OAAS_CACHE_DIR to a larger one".into())
             }
             _ => None,
@@ -179,7 +187,11 @@ fn add(tar: &mut tar::Builder<impl Write>, entry: &Entry, epoch: u64) -> io::Res
             tar.append_link(&mut header, &entry.path, first)
         }
         Content::Whiteout => {
-            let name = entry.path.file_name().map(|n| format!("{WHITEOUT}{}", n.to_string_lossy())).unwrap_or_default();
+            let name = entry
+                .path
+                .file_name()
+                .map(|n| format!("{WHITEOUT}{}", n.to_string_lossy()))
+                .unwrap_or_default();
             header.set_entry_type(EntryType::Regular);
             header.set_mtime(0);
             tar.append_data(&mut header, entry.path.with_file_name(name), io::empty())
@@ -230,6 +242,38 @@ pub fn unpack(path: &Path, wanted: &str, root: &Path) -> Result<(), Error> {
     Ok(())
 }
 
+/// Copy the plain files below a path of a layer file whose sha256 is known into a directory. Hands back how many.
+pub fn copy_out(path: &Path, wanted: &str, below: &Path, into: &Path) -> Result<usize, Error> {
+    let context = || error::UnpackSnafu { path, root: into };
+    let got = sha256(path).with_context(|_| context())?;
+    ensure!(got == wanted, error::CorruptSnafu { path, wanted, got });
+    let zstd =
+        zstd::Decoder::new(File::open(path).with_context(|_| context())?).with_context(|_| context())?;
+    let mut archive = tar::Archive::new(zstd);
+    let mut copied = 0;
+    for entry in archive.entries().with_context(|_| context())? {
+        let mut entry = entry.with_context(|_| context())?;
+        let name = entry.path().with_context(|_| context())?.into_owned();
+        let Ok(rest) = name.strip_prefix(below) else { continue };
+        if !entry.header().entry_type().is_file()
+            || rest.components().any(|c| !matches!(c, std::path::Component::Normal(_)))
+        {
+            continue;
+        }
+        let to = match rest.as_os_str().is_empty() {
+            true => into.join(name.file_name().unwrap_or_default()),
+            false => into.join(rest),
+        };
+        if let Some(up) = to.parent() {
+            fs::create_dir_all(up).with_context(|_| context())?;
+        }
+        let mut file = File::create(&to).with_context(|_| context())?;
+        io::copy(&mut entry, &mut file).with_context(|_| context())?;
+        copied += 1;
+    }
+    Ok(copied)
+}
+
 /// sha256 of a file, hex.
 pub fn sha256(path: &Path) -> io::Result<String> {
     let mut file = Hashing::new(File::open(path)?);
@@ -275,7 +319,8 @@ mod tests {
 
     #[test]
     fn the_same_tree_gives_the_same_bytes_whenever_it_was_made() {
-        let (a, b, out) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let (a, b, out) =
+            (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         sample(a.path());
         sample(b.path());
         let later = SystemTime::now() + Duration::from_secs(100);
@@ -289,7 +334,8 @@ mod tests {
 
     #[test]
     fn what_is_packed_unpacks_to_the_same_tree() {
-        let (a, b, out) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let (a, b, out) =
+            (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         sample(a.path());
         let file = out.path().join("layer");
         let packed = pack(&tree::list(a.path(), Path::new("")).unwrap(), 1000, &file).unwrap();
@@ -317,8 +363,23 @@ mod tests {
     }
 
     #[test]
+    fn single_files_can_be_copied_out() {
+        let (a, b, out) =
+            (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        sample(a.path());
+        let file = out.path().join("layer");
+        let packed = pack(&tree::list(a.path(), Path::new("")).unwrap(), 1000, &file).unwrap();
+        assert_eq!(copy_out(&file, &packed.digest, Path::new("locked"), b.path()).unwrap(), 1);
+        assert_eq!(copy_out(&file, &packed.digest, Path::new("usr/tool"), b.path()).unwrap(), 1);
+        assert_eq!(fs::read_to_string(b.path().join("file")).unwrap(), "x");
+        assert_eq!(fs::read_to_string(b.path().join("tool")).unwrap(), "#!/bin/sh\n");
+        assert_eq!(copy_out(&file, &packed.digest, Path::new("nothing"), b.path()).unwrap(), 0);
+    }
+
+    #[test]
     fn a_changed_layer_is_refused() {
-        let (a, b, out) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let (a, b, out) =
+            (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         sample(a.path());
         let file = out.path().join("layer");
         pack(&tree::list(a.path(), Path::new("")).unwrap(), 1000, &file).unwrap();

@@ -156,6 +156,12 @@ pub enum Error {
         /// What the kernel says.
         source: io::Error,
     },
+    /// An image that is not in the cache.
+    #[snafu(display("failed to find the image {image} in the cache"))]
+    NotBuilt {
+        /// The image.
+        image: String,
+    },
     /// We do not know what we are.
     #[snafu(display("failed to find our own binary, which goes into images as the agent"))]
     OwnBinary {
@@ -180,8 +186,10 @@ impl Explain for Error {
             Self::Archive { source, .. } => source.kind(),
             Self::Assemble { source, .. } => source.kind(),
             Self::NotRoot => Kind::Environment,
-            Self::ArtefactMissing { .. } | Self::Artefact { .. } => Kind::Input,
-            Self::Nothing { .. } | Self::Tree { .. } | Self::Prepare { .. } | Self::OwnBinary { .. } => Kind::Failed,
+            Self::ArtefactMissing { .. } | Self::Artefact { .. } | Self::NotBuilt { .. } => Kind::Input,
+            Self::Nothing { .. } | Self::Tree { .. } | Self::Prepare { .. } | Self::OwnBinary { .. } => {
+                Kind::Failed
+            }
         }
     }
 
@@ -196,6 +204,7 @@ impl Explain for Error {
             Self::Script { source, .. } => source.hint(),
             Self::Archive { source, .. } => source.hint(),
             Self::Assemble { source, .. } => source.hint(),
+            Self::NotBuilt { image } => Some(format!("build it first: oaas image build {image}")),
             Self::NotRoot => Some("run it as root: files in images have owners, and packages are configured in a root of their own".into()),
             Self::ArtefactMissing { artefact } => Some(format!("hand it over: --artefact {artefact}=FILE")),
             _ => None,
@@ -215,35 +224,69 @@ pub async fn build(options: &BuildOptions, names: &[String], task: &Task) -> Res
 }
 
 /// Build by these recipes and this lock.
-pub async fn build_with(options: &BuildOptions, recipes: Recipes, lock: Lock, names: &[String], task: &Task) -> Result<BuiltImages> {
+pub async fn build_with(
+    options: &BuildOptions,
+    recipes: Recipes,
+    lock: Lock,
+    names: &[String],
+    task: &Task,
+) -> Result<BuiltImages> {
     let names = if names.is_empty() { recipes.published() } else { names.to_vec() };
     for name in &names {
         recipes.get(name).context(error::RecipeSnafu)?;
     }
     let artefacts = hash_artefacts(options, &recipes, &names).await?;
-    let builder = Builder {
-        options,
-        artefacts,
-        made: Mutex::default(),
-        roots: Mutex::default(),
-        mirrors: OnceCell::new(),
-        recipes,
-        lock,
-        task: task.clone(),
-        work: Mutex::default(),
-        held: tokio::sync::Mutex::default(),
-    };
+    let builder = Builder::new(options, recipes, lock, artefacts, task);
     let images = try_join_all(names.iter().map(|name| builder.image(name))).await?;
     // The index is one file: images are entered one after the other.
     let mut built = BuiltImages::default();
     for (name, layers) in names.iter().zip(images) {
         let recipe = builder.recipes.get(name).context(error::RecipeSnafu)?;
-        let image = oci::assemble(&options.cache, recipe, &layers, builder.lock.epoch).context(error::AssembleSnafu { image: name })?;
+        let image = oci::assemble(&options.cache, recipe, &layers, builder.lock.epoch)
+            .context(error::AssembleSnafu { image: name })?;
         built.images.insert(name.clone(), image);
     }
     let path = options.cache.images().join("built.json");
     record(&options.cache, &path, &built)?;
     Ok(built)
+}
+
+/// Make the layers of an unpublished recipe and lay out the last one, for what scripts make that is no image. It lies in
+/// a directory that is removed when dropped.
+pub(crate) async fn lay_out(
+    options: &BuildOptions,
+    mut recipes: Recipes,
+    lock: Lock,
+    recipe: recipe::Recipe,
+    task: &Task,
+) -> Result<tempfile::TempDir> {
+    let name = recipe.name.clone();
+    recipes.images.insert(name.clone(), recipe);
+    let builder = Builder::new(options, recipes, lock, BTreeMap::new(), task);
+    let layers = builder.image(&name).await?;
+    let into = options.cache.work().context(error::StoreSnafu)?;
+    if let Some((layer, _)) = layers.into_iter().next_back() {
+        let (blob, root) = (options.cache.blob(&layer.digest), into.path().to_owned());
+        let done = blocking(move || archive::unpack(&blob, &layer.digest, &root)).await;
+        done.context(error::ArchiveSnafu { layer: &layer.name })?;
+    }
+    Ok(into)
+}
+
+/// Copy the files below a path out of a built image into a directory, under their names there. Hands back how many.
+pub async fn extract(cache: &Cache, image: &str, path: &str, into: &Path) -> Result<usize> {
+    let built = list(cache)?.images.remove(image);
+    let built = built.context(error::NotBuiltSnafu { image })?;
+    fs::create_dir_all(into).context(error::PrepareSnafu { path: into })?;
+    let mut copied = 0;
+    for layer in built.layers {
+        let digest = layer.digest.trim_start_matches("sha256:").to_owned();
+        let (blob, from, to) =
+            (cache.blob(&digest), path.trim_start_matches('/').to_owned(), into.to_owned());
+        let done = blocking(move || archive::copy_out(&blob, &digest, Path::new(&from), &to)).await;
+        copied += done.context(error::ArchiveSnafu { layer: layer.name })?;
+    }
+    Ok(copied)
 }
 
 /// What was built last, by image name.
@@ -257,14 +300,19 @@ fn record(cache: &Cache, path: &Path, built: &BuiltImages) -> Result<()> {
     let before = all.clone();
     all.images.extend(built.images.clone());
     if all != before {
-        let json = serde_json::to_vec_pretty(&all).map_err(|source| store::Error::Json { path: path.into(), source });
+        let json = serde_json::to_vec_pretty(&all)
+            .map_err(|source| store::Error::Json { path: path.into(), source });
         cache.write(path, &json.context(error::StoreSnafu)?).context(error::StoreSnafu)?;
     }
     Ok(())
 }
 
 /// sha256 of the artefacts that these images need.
-async fn hash_artefacts(options: &BuildOptions, recipes: &Recipes, names: &[String]) -> Result<BTreeMap<String, String>> {
+async fn hash_artefacts(
+    options: &BuildOptions,
+    recipes: &Recipes,
+    names: &[String],
+) -> Result<BTreeMap<String, String>> {
     let mut hashes = BTreeMap::new();
     for name in names {
         for layer in recipes.layers(name).context(error::RecipeSnafu)? {
@@ -272,8 +320,13 @@ async fn hash_artefacts(options: &BuildOptions, recipes: &Recipes, names: &[Stri
             if hashes.contains_key(artefact) {
                 continue;
             }
-            let path = options.artefacts.get(artefact).context(error::ArtefactMissingSnafu { artefact })?.clone();
-            let hash = blocking({ let path = path.clone(); move || archive::sha256(&path) }).await;
+            let path =
+                options.artefacts.get(artefact).context(error::ArtefactMissingSnafu { artefact })?.clone();
+            let hash = blocking({
+                let path = path.clone();
+                move || archive::sha256(&path)
+            })
+            .await;
             hashes.insert(artefact.clone(), hash.context(error::ArtefactSnafu { artefact, path })?);
         }
     }
@@ -305,7 +358,28 @@ struct Builder<'a> {
     held: tokio::sync::Mutex<Option<nix::fcntl::Flock<fs::File>>>,
 }
 
-impl Builder<'_> {
+impl<'a> Builder<'a> {
+    fn new(
+        options: &'a BuildOptions,
+        recipes: Recipes,
+        lock: Lock,
+        artefacts: BTreeMap<String, String>,
+        task: &Task,
+    ) -> Self {
+        Self {
+            options,
+            recipes,
+            lock,
+            artefacts,
+            made: Mutex::default(),
+            roots: Mutex::default(),
+            mirrors: OnceCell::new(),
+            task: task.clone(),
+            work: Mutex::default(),
+            held: tokio::sync::Mutex::default(),
+        }
+    }
+
     fn cache(&self) -> &Cache {
         &self.options.cache
     }
@@ -318,7 +392,8 @@ impl Builder<'_> {
     async fn image(&self, name: &str) -> Result<Vec<(store::Layer, bool)>> {
         let keys = self.inputs().chain(name)?;
         let layers = self.recipes.layers(name).context(error::RecipeSnafu)?;
-        let made = try_join_all((0..layers.len()).map(|at| self.layer(name.to_owned(), at, keys.clone()))).await?;
+        let made =
+            try_join_all((0..layers.len()).map(|at| self.layer(name.to_owned(), at, keys.clone()))).await?;
         Ok(made.into_iter().zip(layers).map(|(made, layer)| (made, layer.is_thin())).collect())
     }
 
@@ -352,7 +427,9 @@ impl Builder<'_> {
             Lookup::Miss => Ok(None),
             Lookup::Corrupt { wanted, got } => {
                 let task = self.task.child(format!("layer {name}"));
-                task.failed(format!("its file in the cache is corrupt (sha256 {got}, wanted {wanted}); it is made anew"));
+                task.failed(format!(
+                    "its file in the cache is corrupt (sha256 {got}, wanted {wanted}); it is made anew"
+                ));
                 tracing::warn!(layer = name, wanted, got, "corrupt cache entry removed");
                 Ok(None)
             }
@@ -386,11 +463,19 @@ impl Builder<'_> {
         let up = work.map_or_else(|| self.cache().root().join("work"), |w| w.path().to_owned());
         let made = tempfile::Builder::new().prefix(&format!("{name}-")).tempdir_in(&up);
         let path = made.context(error::PrepareSnafu { path: up })?.keep();
-        fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o755)).context(error::PrepareSnafu { path: &path })?;
+        fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o755))
+            .context(error::PrepareSnafu { path: &path })?;
         Ok(path)
     }
 
-    async fn make(&self, image: &str, at: usize, keys: &[String], layer: &Layer, task: &Task) -> Result<store::Layer> {
+    async fn make(
+        &self,
+        image: &str,
+        at: usize,
+        keys: &[String],
+        layer: &Layer,
+        task: &Task,
+    ) -> Result<store::Layer> {
         let name = layer.name.clone();
         let scratch = self.scratch(&name)?;
         let (entries, components) = match &layer.source {
@@ -400,67 +485,124 @@ impl Builder<'_> {
         };
         task.status("packs");
         let (file, epoch) = (scratch.join("layer.tar.zst"), self.lock.epoch);
-        let packed = blocking({ let file = file.clone(); move || archive::pack(&entries, epoch, &file) }).await;
+        let packed = blocking({
+            let file = file.clone();
+            move || archive::pack(&entries, epoch, &file)
+        })
+        .await;
         let packed: Packed = packed.context(error::ArchiveSnafu { layer: &name })?;
-        let kept = self.cache().keep(&name, &keys[at], &file, &packed, components).context(error::StoreSnafu)?;
+        let kept =
+            self.cache().keep(&name, &keys[at], &file, &packed, components).context(error::StoreSnafu)?;
         // What is not wanted as a root any more makes room.
         blocking(move || fs::remove_dir_all(&scratch).ok()).await;
         Ok(kept)
     }
 
-    async fn debian(&self, image: &str, at: usize, keys: &[String], layer: &Layer, scratch: &Path, task: &Task) -> Result<(Vec<Entry>, Vec<Component>)> {
+    async fn debian(
+        &self,
+        image: &str,
+        at: usize,
+        keys: &[String],
+        layer: &Layer,
+        scratch: &Path,
+        task: &Task,
+    ) -> Result<(Vec<Entry>, Vec<Component>)> {
         let name = &layer.name;
         let Source::Debian { extract, .. } = &layer.source else { return Ok(Default::default()) };
         let packages = self.lock.set(name).context(error::LockSnafu)?;
-        let parts = if extract.is_empty() { vec![] } else { self.lock.set(&format!("{name}+extract")).context(error::LockSnafu)? };
+        let parts = if extract.is_empty() {
+            vec![]
+        } else {
+            self.lock.set(&format!("{name}+extract")).context(error::LockSnafu)?
+        };
         let wanted: Vec<_> = packages.iter().chain(&parts).copied().collect();
-        let mirrors = self.mirrors.get_or_try_init(|| Mirrors::of_machine(task)).await.context(error::MirrorSnafu)?;
-        fetch::fetch(self.cache(), &wanted, mirrors, task).await.context(error::FetchSnafu { layer: name })?;
+        let mirrors =
+            self.mirrors.get_or_try_init(|| Mirrors::of_machine(task)).await.context(error::MirrorSnafu)?;
+        fetch::fetch(self.cache(), &wanted, mirrors, task)
+            .await
+            .context(error::FetchSnafu { layer: name })?;
         let root = self.scratch(&format!("{name}-root"))?;
         let layers = self.recipes.layers(image).context(error::RecipeSnafu)?;
         let below: Vec<usize> = (0..at).filter(|i| !layers[*i].is_artefact()).collect();
         let mut all = below.clone();
         all.push(at);
         let (below, ()) = futures::try_join!(self.root(image, below, keys.to_vec()), async {
-            bootstrap::bootstrap(self.cache(), &self.recipes.debian, self.lock.epoch, name, &packages, &root, scratch, task)
+            bootstrap::bootstrap(
+                self.cache(),
+                &self.recipes.debian,
+                self.lock.epoch,
+                name,
+                &packages,
+                &root,
+                scratch,
+                task,
+            )
+            .await
+            .context(error::BootstrapSnafu { layer: name })?;
+            bootstrap::extract(self.cache(), name, extract, &parts, &root, scratch)
                 .await
-                .context(error::BootstrapSnafu { layer: name })?;
-            bootstrap::extract(self.cache(), name, extract, &parts, &root, scratch).await.context(error::BootstrapSnafu { layer: name })
+                .context(error::BootstrapSnafu { layer: name })
         })?;
         task.status("compares with the layers below");
         let (entries, status) = blocking({
             let root = root.clone();
             move || {
-                let entries = if below.as_os_str().is_empty() { tree::list(&root, Path::new("")) } else { tree::diff(&below, &root) };
+                let entries = if below.as_os_str().is_empty() {
+                    tree::list(&root, Path::new(""))
+                } else {
+                    tree::diff(&below, &root)
+                };
                 (entries, fs::read_to_string(root.join("var/lib/dpkg/status")).unwrap_or_default())
             }
         })
         .await;
         let mut components = sbom::debian(&status);
-        components.extend(parts.iter().map(|p| Component { ecosystem: Ecosystem::Debian, name: p.name.clone(), version: p.version.clone(), license: None }));
+        components.extend(parts.iter().map(|p| Component {
+            ecosystem: Ecosystem::Debian,
+            name: p.name.clone(),
+            version: p.version.clone(),
+            license: None,
+        }));
         // The whole root is at hand: who asks for it need not unpack layers.
         cell(&self.roots, &root_name(&all, keys)).set(root).ok();
         Ok((entries.context(error::TreeSnafu { layer: name })?, components))
     }
 
-    async fn script(&self, image: &str, at: usize, keys: &[String], layer: &Layer, scratch: &Path, task: &Task) -> Result<(Vec<Entry>, Vec<Component>)> {
+    async fn script(
+        &self,
+        image: &str,
+        at: usize,
+        keys: &[String],
+        layer: &Layer,
+        scratch: &Path,
+        task: &Task,
+    ) -> Result<(Vec<Entry>, Vec<Component>)> {
         let name = &layer.name;
-        let Source::Script { script, root, on, with, network, inputs, arguments, keep, at: place, .. } = &layer.source else {
+        let Source::Script { script, root, on, with, network, inputs, arguments, keep, at: place, .. } =
+            &layer.source
+        else {
             return Ok(Default::default());
         };
-        let prepare = |path: PathBuf| -> Result<PathBuf> { fs::create_dir_all(&path).context(error::PrepareSnafu { path: &path }).map(|()| path) };
+        let prepare = |path: PathBuf| -> Result<PathBuf> {
+            fs::create_dir_all(&path).context(error::PrepareSnafu { path: &path }).map(|()| path)
+        };
         task.status("waits for the roots it works in");
         let own = async {
             match root {
                 Some(other) => self.whole(other).await,
                 None => {
                     let layers = self.recipes.layers(image).context(error::RecipeSnafu)?;
-                    let used = (0..at).filter(|i| !layers[*i].is_artefact() && (on.is_empty() || on.contains(&layers[*i].name))).collect();
+                    let used = (0..at)
+                        .filter(|i| {
+                            !layers[*i].is_artefact() && (on.is_empty() || on.contains(&layers[*i].name))
+                        })
+                        .collect();
                     self.root(image, used, keys.to_vec()).await
                 }
             }
         };
-        let (own, with_roots) = futures::try_join!(own, try_join_all(with.iter().map(|other| self.whole(other))))?;
+        let (own, with_roots) =
+            futures::try_join!(own, try_join_all(with.iter().map(|other| self.whole(other))))?;
         task.status("runs");
         let input = prepare(scratch.join("inputs"))?;
         let path = format!("scripts/{script}");
@@ -468,7 +610,8 @@ impl Builder<'_> {
             let text = recipe::file(file).context(error::RecipeSnafu)?;
             let path = input.join(Path::new(file).file_name().unwrap_or_default());
             fs::write(&path, text).context(error::PrepareSnafu { path: &path })?;
-            fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o755)).context(error::PrepareSnafu { path })?;
+            fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o755))
+                .context(error::PrepareSnafu { path })?;
         }
         let mut sandbox = Sandbox::new(&own)
             .mount(Access::Read, &input, "/mnt/inputs")
@@ -495,7 +638,10 @@ impl Builder<'_> {
             let to = PathBuf::from(place.as_ref().unwrap_or(path));
             let (listed, found) = blocking(move || (tree::list(&out, &to), sbom::python(&out))).await;
             let listed = listed.context(error::TreeSnafu { layer: name })?;
-            ensure!(listed.iter().any(|e| !matches!(e.content, Content::Directory)), error::NothingSnafu { layer: name, path });
+            ensure!(
+                listed.iter().any(|e| !matches!(e.content, Content::Directory)),
+                error::NothingSnafu { layer: name, path }
+            );
             entries.extend(listed);
             components.extend(found);
         }
@@ -515,7 +661,10 @@ impl Builder<'_> {
             .set("PIP_CACHE_DIR", "/mnt/cache/pip");
         if let Some(bundle) = &index.certificates {
             let inside = "/etc/ssl/certs/ca-certificates.crt";
-            sandbox = sandbox.mount(Access::Read, bundle, inside).set("SSL_CERT_FILE", inside).set("PIP_CERT", inside);
+            sandbox = sandbox
+                .mount(Access::Read, bundle, inside)
+                .set("SSL_CERT_FILE", inside)
+                .set("PIP_CERT", inside);
         }
         for (name, value) in index.environment {
             sandbox = sandbox.set(&name, value);
@@ -527,12 +676,27 @@ impl Builder<'_> {
         let from = self.options.artefacts.get(artefact).context(error::ArtefactMissingSnafu { artefact })?;
         let path = Path::new(path.trim_start_matches('/'));
         let above = path.ancestors().skip(1).filter(|p| !p.as_os_str().is_empty());
-        let entry = |path: &Path, mode, content| Entry { path: path.into(), mode, uid: 0, gid: 0, mtime: self.lock.epoch, content };
+        let entry = |path: &Path, mode, content| Entry {
+            path: path.into(),
+            mode,
+            uid: 0,
+            gid: 0,
+            mtime: self.lock.epoch,
+            content,
+        };
         let mut entries: Vec<Entry> = above.map(|p| entry(p, 0o755, Content::Directory)).collect();
         entries.reverse();
         entries.push(entry(path, mode, Content::File(from.clone())));
         let version = env!("CARGO_PKG_VERSION").to_owned();
-        Ok((entries, vec![Component { ecosystem: Ecosystem::Oaas, name: artefact.into(), version, license: Some("Apache-2.0".into()) }]))
+        Ok((
+            entries,
+            vec![Component {
+                ecosystem: Ecosystem::Oaas,
+                name: artefact.into(),
+                version,
+                license: Some("Apache-2.0".into()),
+            }],
+        ))
     }
 
     /// The root of an image with all its layers but the files that callers hand over.
@@ -550,7 +714,8 @@ impl Builder<'_> {
             if used.is_empty() {
                 return Ok(PathBuf::new());
             }
-            let layers = try_join_all(used.iter().map(|at| self.layer(image.clone(), *at, keys.clone()))).await?;
+            let layers =
+                try_join_all(used.iter().map(|at| self.layer(image.clone(), *at, keys.clone()))).await?;
             let cell = cell(&self.roots, &root_name(&used, &keys));
             let root = cell.get_or_try_init(|| async {
                 let root = self.scratch("root")?;

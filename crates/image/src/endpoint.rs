@@ -82,12 +82,17 @@ impl Explain for Error {
 
 /// Serve the cache over HTTPS until the future is dropped. The process must have a rustls crypto provider installed.
 pub async fn serve(cache: Cache, address: SocketAddr, certificate: &Path, key: &Path) -> Result<(), Error> {
-    let tls = RustlsConfig::from_pem_file(certificate, key).await.context(error::TlsSnafu { certificate, key })?;
+    let tls =
+        RustlsConfig::from_pem_file(certificate, key).await.context(error::TlsSnafu { certificate, key })?;
     let listener = TcpListener::bind(address).context(error::ServeSnafu { address })?;
     listener.set_nonblocking(true).context(error::ServeSnafu { address })?;
     let handle = Handle::new();
     let server = axum_server::from_tcp_rustls(listener, tls).context(error::ServeSnafu { address })?;
-    server.handle(handle).serve(router(cache).into_make_service()).await.context(error::ServeSnafu { address })
+    server
+        .handle(handle)
+        .serve(router(cache).into_make_service())
+        .await
+        .context(error::ServeSnafu { address })
 }
 
 /// The endpoint as an axum router, for a server of one's own.
@@ -101,7 +106,9 @@ pub fn router(cache: Cache) -> Router {
 
 fn version(body: Body) -> Response {
     let mut response = Response::new(body);
-    response.headers_mut().insert("docker-distribution-api-version", HeaderValue::from_static("registry/2.0"));
+    response
+        .headers_mut()
+        .insert("docker-distribution-api-version", HeaderValue::from_static("registry/2.0"));
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response
 }
@@ -122,7 +129,9 @@ fn asked(rest: &str) -> Asked<'_> {
         (Some(reference), Some("manifests"), Some(name)) => Asked::Manifest(name, reference),
         (Some(digest), Some("blobs"), Some(_)) => digest_of(digest).map_or(Asked::Nothing, Asked::Blob),
         (Some("list"), Some("tags"), Some(name)) => Asked::Tags(name),
-        (Some(digest), Some("referrers"), Some(_)) => digest_of(digest).map_or(Asked::Nothing, Asked::Referrers),
+        (Some(digest), Some("referrers"), Some(_)) => {
+            digest_of(digest).map_or(Asked::Nothing, Asked::Referrers)
+        }
         _ => Asked::Nothing,
     }
 }
@@ -154,7 +163,10 @@ async fn dispatch(
         Asked::Blob(digest) => blob(&cache, digest, &method, &headers).await,
         Asked::Tags(name) => {
             let prefix = format!("{HOST}/{name}:");
-            let tags: Vec<String> = names(&cache).into_iter().filter_map(|n| n.strip_prefix(&prefix).map(str::to_owned)).collect();
+            let tags: Vec<String> = names(&cache)
+                .into_iter()
+                .filter_map(|n| n.strip_prefix(&prefix).map(str::to_owned))
+                .collect();
             json(&serde_json::json!({"name": name, "tags": tags}), "application/json")
         }
         Asked::Referrers(digest) => referrers(&cache, digest, query.get("artifactType").map(String::as_str)),
@@ -213,7 +225,11 @@ async fn blob(cache: &Cache, digest: &str, method: &Method, headers: &HeaderMap)
     if file.seek(SeekFrom::Start(start)).await.is_err() {
         return unknown();
     }
-    let body = if method == Method::HEAD { Body::empty() } else { Body::from_stream(ReaderStream::with_capacity(file.take(end - start), PIECE)) };
+    let body = if method == Method::HEAD {
+        Body::empty()
+    } else {
+        Body::from_stream(ReaderStream::with_capacity(file.take(end - start), PIECE))
+    };
     let mut response = Response::new(body);
     let out = response.headers_mut();
     out.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
@@ -237,7 +253,9 @@ enum Part {
 
 /// Read a Range header. What is not one simple range of bytes is answered with the whole, as HTTP allows.
 fn part(range: &str, size: u64) -> Part {
-    let Some((first, last)) = range.strip_prefix("bytes=").and_then(|r| r.split_once('-')) else { return Part::Whole };
+    let Some((first, last)) = range.strip_prefix("bytes=").and_then(|r| r.split_once('-')) else {
+        return Part::Whole;
+    };
     let part = match (first.parse::<u64>(), last.parse::<u64>()) {
         (Ok(first), Ok(last)) if first <= last => (first, (last + 1).min(size)),
         (Ok(first), Err(_)) if last.is_empty() => (first, size),
@@ -253,10 +271,16 @@ fn referrers(cache: &Cache, digest: &str, artifact_type: Option<&str>) -> Respon
         let manifest = oci::read_manifest(cache, d.digest().digest()).ok().flatten();
         manifest.and_then(|m| m.subject().clone()).is_some_and(|s| s.digest().digest() == digest)
     };
-    let wanted = |d: &Descriptor| artifact_type.is_none_or(|t| d.artifact_type().as_ref().is_some_and(|a| a.to_string() == t));
+    let wanted = |d: &Descriptor| {
+        artifact_type.is_none_or(|t| d.artifact_type().as_ref().is_some_and(|a| a.to_string() == t))
+    };
     let manifests: Vec<Descriptor> = index(cache).into_iter().filter(|d| wanted(d) && refers(d)).collect();
-    let index: Option<ImageIndex> =
-        ImageIndexBuilder::default().schema_version(2_u32).media_type(MediaType::ImageIndex).manifests(manifests).build().ok();
+    let index: Option<ImageIndex> = ImageIndexBuilder::default()
+        .schema_version(2_u32)
+        .media_type(MediaType::ImageIndex)
+        .manifests(manifests)
+        .build()
+        .ok();
     json(&serde_json::json!(index), "application/vnd.oci.image.index.v1+json")
 }
 

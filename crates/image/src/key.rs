@@ -32,7 +32,11 @@ impl Inputs<'_> {
         let mut keys: Vec<String> = Vec::new();
         for (at, layer) in layers.iter().enumerate() {
             // Files that callers hand over are not part of what other layers are made on.
-            let below = layers[..at].iter().zip(&keys).filter(|(l, _)| !l.is_artefact()).map(|(l, k)| (l.name.as_str(), k.as_str()));
+            let below = layers[..at]
+                .iter()
+                .zip(&keys)
+                .filter(|(l, _)| !l.is_artefact())
+                .map(|(l, k)| (l.name.as_str(), k.as_str()));
             let below: Vec<(&str, &str)> = below.collect();
             keys.push(self.key(layer, &below)?);
         }
@@ -62,10 +66,18 @@ impl Inputs<'_> {
                 let roots = match (decided_by, root) {
                     (Some(packages), _) => json!(self.versions(packages)),
                     (None, root) => {
-                        let mut roots: Vec<Value> = with.iter().map(|image| self.chain(image).map(|c| json!(c))).collect::<Result<_, _>>()?;
+                        let mut roots: Vec<Value> = with
+                            .iter()
+                            .map(|image| self.chain(image).map(|c| json!(c)))
+                            .collect::<Result<_, _>>()?;
                         roots.push(match root {
                             Some(image) => json!(self.chain(image)?),
-                            None => json!(below.iter().filter(|(name, _)| on.is_empty() || on.iter().any(|o| o == name)).collect::<Vec<_>>()),
+                            None => json!(
+                                below
+                                    .iter()
+                                    .filter(|(name, _)| on.is_empty() || on.iter().any(|o| o == name))
+                                    .collect::<Vec<_>>()
+                            ),
                         });
                         json!(roots)
                     }
@@ -84,7 +96,10 @@ impl Inputs<'_> {
     }
 
     fn versions(&self, packages: &[String]) -> BTreeMap<String, Option<String>> {
-        packages.iter().map(|name| (name.clone(), self.lock.packages.get(name).map(|p| p.version.clone()))).collect()
+        packages
+            .iter()
+            .map(|name| (name.clone(), self.lock.packages.get(name).map(|p| p.version.clone())))
+            .collect()
     }
 }
 
@@ -92,10 +107,17 @@ impl Inputs<'_> {
 mod tests {
     use super::*;
 
-    const DEBIAN: &str = "suite='t'\narchitecture='amd64'\nlock='l'\nexclude=[]\ninclude=[]\nclean=[]\naccounts=[]\n";
+    const DEBIAN: &str =
+        "suite='t'\narchitecture='amd64'\nlock='l'\nexclude=[]\ninclude=[]\nclean=[]\naccounts=[]\n";
     const IMAGES: [(&str, &str); 3] = [
-        ("base.toml", "name='base'\nabout=''\npublished=false\n[[layers]]\nname='base'\nkind='debian'\npackages=['a']\n"),
-        ("db.toml", "name='db'\nabout=''\nfrom='base'\n[[layers]]\nname='db'\nkind='debian'\npackages=['b']\n"),
+        (
+            "base.toml",
+            "name='base'\nabout=''\npublished=false\n[[layers]]\nname='base'\nkind='debian'\npackages=['a']\n",
+        ),
+        (
+            "db.toml",
+            "name='db'\nabout=''\nfrom='base'\n[[layers]]\nname='db'\nkind='debian'\npackages=['b']\n",
+        ),
         (
             "top.toml",
             "name='top'\nabout=''\nfrom='base'\n\
@@ -115,7 +137,8 @@ mod tests {
     const SAME: Case = Case { a: "1", b: "1", text: "x", agent: "1" };
 
     fn chain(case: &Case) -> Vec<String> {
-        let files = IMAGES.iter().map(|(n, t)| ((*n).to_owned(), *t)).chain([("debian.toml".to_owned(), DEBIAN)]);
+        let files =
+            IMAGES.iter().map(|(n, t)| ((*n).to_owned(), *t)).chain([("debian.toml".to_owned(), DEBIAN)]);
         let recipes = Recipes::parse(files).unwrap();
         let line = |name: &str, version: &str, sets: &str| {
             format!("{name} {version} {} 1 main pool/{name} {sets}\n", sha256_of(version.as_bytes()))

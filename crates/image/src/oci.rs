@@ -6,8 +6,9 @@ use std::path::Path;
 use oaas_feedback::{Explain, Kind};
 use oci_spec::OciSpecError;
 use oci_spec::image::{
-    ANNOTATION_CREATED, ANNOTATION_DESCRIPTION, ANNOTATION_REF_NAME, ConfigBuilder, Descriptor, DescriptorBuilder, Digest,
-    HistoryBuilder, ImageConfigurationBuilder, ImageIndex, ImageIndexBuilder, ImageManifest, ImageManifestBuilder, MediaType, RootFsBuilder,
+    ANNOTATION_CREATED, ANNOTATION_DESCRIPTION, ANNOTATION_REF_NAME, ConfigBuilder, Descriptor,
+    DescriptorBuilder, Digest, HistoryBuilder, ImageConfigurationBuilder, ImageIndex, ImageIndexBuilder,
+    ImageManifest, ImageManifestBuilder, MediaType, RootFsBuilder,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -103,13 +104,23 @@ impl Explain for Error {
 
 /// Write configuration, manifest and software list of an image whose layers are in the cache. `created` is in seconds
 /// since 1970; `thin` says which layers are the agent's.
-pub fn assemble(cache: &Cache, recipe: &Recipe, layers: &[(Layer, bool)], created: u64) -> Result<BuiltImage, Error> {
+pub fn assemble(
+    cache: &Cache,
+    recipe: &Recipe,
+    layers: &[(Layer, bool)],
+    created: u64,
+) -> Result<BuiltImage, Error> {
     let image = recipe.name.as_str();
     let spec = || error::SpecSnafu { image };
     let put = |bytes: &[u8]| cache.put(bytes).context(error::StoreSnafu { image });
     let diff_ids: Vec<String> = layers.iter().map(|(l, _)| format!("sha256:{}", l.diff_id)).collect();
     let time = sbom::rfc3339(created);
-    let history = |(layer, _): &(Layer, bool)| HistoryBuilder::default().created(time.clone()).created_by(format!("oaas: layer {}", layer.name)).build();
+    let history = |(layer, _): &(Layer, bool)| {
+        HistoryBuilder::default()
+            .created(time.clone())
+            .created_by(format!("oaas: layer {}", layer.name))
+            .build()
+    };
     let mut config = ConfigBuilder::default().env(recipe.config.env.clone());
     if !recipe.config.entrypoint.is_empty() {
         config = config.entrypoint(recipe.config.entrypoint.clone());
@@ -142,7 +153,8 @@ pub fn assemble(cache: &Cache, recipe: &Recipe, layers: &[(Layer, bool)], create
         .with_context(|_| spec())?;
     let manifest = canonical(image, &manifest)?;
     let digest = put(&manifest)?;
-    let components: BTreeSet<Component> = layers.iter().flat_map(|(l, _)| l.components.iter().cloned()).collect();
+    let components: BTreeSet<Component> =
+        layers.iter().flat_map(|(l, _)| l.components.iter().cloned()).collect();
     let list = software(cache, image, &digest, manifest.len() as u64, &components, created)?;
     index(cache, image, &digest, manifest.len() as u64, list)?;
     Ok(BuiltImage {
@@ -150,19 +162,34 @@ pub fn assemble(cache: &Cache, recipe: &Recipe, layers: &[(Layer, bool)], create
         size: layers.iter().map(|(l, _)| l.size).sum::<u64>() + config.len() as u64 + manifest.len() as u64,
         unpacked: layers.iter().map(|(l, _)| l.unpacked).sum(),
         closure: closure(layers),
-        layers: layers.iter().map(|(l, _)| BuiltLayer { name: l.name.clone(), digest: format!("sha256:{}", l.digest), size: l.size }).collect(),
+        layers: layers
+            .iter()
+            .map(|(l, _)| BuiltLayer {
+                name: l.name.clone(),
+                digest: format!("sha256:{}", l.digest),
+                size: l.size,
+            })
+            .collect(),
         packages: components.len(),
     })
 }
 
 /// Digest over the layers that are not the agent's, by what they hold.
 fn closure(layers: &[(Layer, bool)]) -> String {
-    let ids: String = layers.iter().filter(|(_, thin)| !thin).map(|(l, _)| format!("{}\n", l.diff_id)).collect();
+    let ids: String =
+        layers.iter().filter(|(_, thin)| !thin).map(|(l, _)| format!("{}\n", l.diff_id)).collect();
     format!("sha256:{}", sha256_of(ids.as_bytes()))
 }
 
 /// The software list as an artefact that refers to the image.
-fn software(cache: &Cache, image: &str, digest: &str, size: u64, components: &BTreeSet<Component>, created: u64) -> Result<Descriptor, Error> {
+fn software(
+    cache: &Cache,
+    image: &str,
+    digest: &str,
+    size: u64,
+    components: &BTreeSet<Component>,
+    created: u64,
+) -> Result<Descriptor, Error> {
     let spec = || error::SpecSnafu { image };
     let put = |bytes: &[u8]| cache.put(bytes).context(error::StoreSnafu { image });
     let document = canonical(image, &sbom::spdx(image, digest, components, created))?;
@@ -181,7 +208,10 @@ fn software(cache: &Cache, image: &str, digest: &str, size: u64, components: &BT
     let digest = put(&artifact)?;
     let mut found = descriptor(image, MediaType::ImageManifest, &digest, artifact.len() as u64)?;
     found.set_artifact_type(Some(MediaType::Other(SPDX.into())));
-    found.set_annotations(Some(HashMap::from([(ANNOTATION_REF_NAME.to_owned(), format!("{HOST}/{image}:spdx"))])));
+    found.set_annotations(Some(HashMap::from([(
+        ANNOTATION_REF_NAME.to_owned(),
+        format!("{HOST}/{image}:spdx"),
+    )])));
     Ok(found)
 }
 
@@ -233,7 +263,12 @@ pub fn read_manifest(cache: &Cache, digest: &str) -> Result<Option<ImageManifest
 
 fn descriptor(image: &str, media_type: MediaType, digest: &str, size: u64) -> Result<Descriptor, Error> {
     let digest = Digest::try_from(format!("sha256:{digest}")).context(error::SpecSnafu { image })?;
-    DescriptorBuilder::default().media_type(media_type).digest(digest).size(size).build().context(error::SpecSnafu { image })
+    DescriptorBuilder::default()
+        .media_type(media_type)
+        .digest(digest)
+        .size(size)
+        .build()
+        .context(error::SpecSnafu { image })
 }
 
 /// JSON with sorted keys: the same document is the same bytes.
@@ -267,13 +302,21 @@ mod tests {
         std::fs::write(dir.path().join(name), name).unwrap();
         let file = cache.directory("work").unwrap().join(name);
         let packed = archive::pack(&crate::tree::list(dir.path(), Path::new("")).unwrap(), 9, &file).unwrap();
-        let software = Component { ecosystem: Ecosystem::Oaas, name: name.into(), version: "1".into(), license: None };
+        let software =
+            Component { ecosystem: Ecosystem::Oaas, name: name.into(), version: "1".into(), license: None };
         cache.keep(name, name, &file, &packed, vec![software]).unwrap()
     }
 
     fn recipe(name: &str) -> Recipe {
         let config = Config { env: vec!["A=b".into()], entrypoint: vec!["/x".into()] };
-        Recipe { name: name.into(), about: "about".into(), from: None, published: true, config, layers: vec![] }
+        Recipe {
+            name: name.into(),
+            about: "about".into(),
+            from: None,
+            published: true,
+            config,
+            layers: vec![],
+        }
     }
 
     #[test]
@@ -293,7 +336,10 @@ mod tests {
             assert_eq!(path.metadata().unwrap().len(), blob.size());
             assert_eq!(archive::sha256(&path).unwrap(), blob.digest().digest());
         }
-        assert_eq!(std::fs::read_to_string(cache.images().join("oci-layout")).unwrap(), r#"{"imageLayoutVersion":"1.0.0"}"#);
+        assert_eq!(
+            std::fs::read_to_string(cache.images().join("oci-layout")).unwrap(),
+            r#"{"imageLayoutVersion":"1.0.0"}"#
+        );
     }
 
     #[test]
@@ -304,8 +350,12 @@ mod tests {
         assemble(&cache, &recipe("a"), &[(one.clone(), false)], 9).unwrap();
         assemble(&cache, &recipe("b"), &[(one, false)], 9).unwrap();
         assemble(&cache, &recipe("a"), &[(two, false)], 9).unwrap();
-        let names: Vec<_> = read_index(&cache).unwrap().iter().map(|d| reference(d).unwrap().clone()).collect();
-        assert_eq!(names, ["oaas.local/a:latest", "oaas.local/a:spdx", "oaas.local/b:latest", "oaas.local/b:spdx"]);
+        let names: Vec<_> =
+            read_index(&cache).unwrap().iter().map(|d| reference(d).unwrap().clone()).collect();
+        assert_eq!(
+            names,
+            ["oaas.local/a:latest", "oaas.local/a:spdx", "oaas.local/b:latest", "oaas.local/b:spdx"]
+        );
     }
 
     #[test]
@@ -313,10 +363,15 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let cache = Cache::at(dir.path());
         let built = assemble(&cache, &recipe("a"), &[(layer(&cache, "one"), false)], 9).unwrap();
-        let found = read_index(&cache).unwrap().into_iter().find(|d| reference(d).unwrap().ends_with(":spdx")).unwrap();
+        let found = read_index(&cache)
+            .unwrap()
+            .into_iter()
+            .find(|d| reference(d).unwrap().ends_with(":spdx"))
+            .unwrap();
         let artifact = read_manifest(&cache, found.digest().digest()).unwrap().unwrap();
         assert!(built.reference.ends_with(artifact.subject().as_ref().unwrap().digest().digest()));
-        let document: Value = cache.read_json(&cache.blob(artifact.layers()[0].digest().digest())).unwrap().unwrap();
+        let document: Value =
+            cache.read_json(&cache.blob(artifact.layers()[0].digest().digest())).unwrap().unwrap();
         assert_eq!(document["packages"][1]["name"], "one");
     }
 

@@ -102,11 +102,14 @@ pub async fn run(what: &str, mut command: Command, task: &Task) -> Result<String
     tracing::debug!(?command, "start");
     let mut child = match command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn() {
         Ok(child) => child,
-        Err(source) if source.kind() == io::ErrorKind::NotFound => return error::MissingSnafu { program }.fail(),
+        Err(source) if source.kind() == io::ErrorKind::NotFound => {
+            return error::MissingSnafu { program }.fail();
+        }
         Err(source) => return Err(source).context(error::StartSnafu { program }),
     };
     let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
-    let (output, errors, status) = tokio::join!(collect(stdout, None), collect(stderr, Some(task)), child.wait());
+    let (output, errors, status) =
+        tokio::join!(collect(stdout, None), collect(stderr, Some(task)), child.wait());
     let output = output.context(error::ReadSnafu { program: &program })?;
     let errors = errors.context(error::ReadSnafu { program: &program })?;
     let status = status.context(error::StartSnafu { program: &program })?;
@@ -125,7 +128,8 @@ async fn collect(stream: Option<impl AsyncRead + Unpin>, task: Option<&Task>) ->
     let mut reader = BufReader::new(stream);
     let mut line = Vec::new();
     while reader.read_until(b'\n', &mut line).await? > 0 {
-        let text = String::from_utf8_lossy(&line).trim_end().rsplit('\r').next().unwrap_or_default().to_owned();
+        let text =
+            String::from_utf8_lossy(&line).trim_end().rsplit('\r').next().unwrap_or_default().to_owned();
         line.clear();
         if let Some(task) = task.filter(|_| !text.is_empty()) {
             task.status(text.chars().take(160).collect::<String>());
@@ -136,8 +140,14 @@ async fn collect(stream: Option<impl AsyncRead + Unpin>, task: Option<&Task>) ->
 }
 
 /// Add the environment that a predictable run has, and nothing of ours.
-pub fn clean_environment(command: &mut Command, more: impl IntoIterator<Item = (impl AsRef<OsStr>, impl AsRef<OsStr>)>) {
-    command.env_clear().env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin").env("LC_ALL", "C.UTF-8");
+pub fn clean_environment(
+    command: &mut Command,
+    more: impl IntoIterator<Item = (impl AsRef<OsStr>, impl AsRef<OsStr>)>,
+) {
+    command
+        .env_clear()
+        .env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
+        .env("LC_ALL", "C.UTF-8");
     command.env("HOME", "/tmp").envs(more);
 }
 
@@ -151,7 +161,10 @@ mod tests {
         assert!(matches!(error, Error::Missing { .. }));
         let error = Error::Missing { program: "mmdebstrap".into() };
         assert_eq!(error.kind(), Kind::Environment);
-        assert_eq!(error.hint().unwrap(), "it is in the Debian package mmdebstrap: apt-get install mmdebstrap");
+        assert_eq!(
+            error.hint().unwrap(),
+            "it is in the Debian package mmdebstrap: apt-get install mmdebstrap"
+        );
     }
 
     #[tokio::test]
@@ -159,7 +172,12 @@ mod tests {
         let mut failing = command("sh");
         failing.args(["-c", "echo one; echo 'cp: No space left on device' >&2; exit 3"]);
         let error = run("copy a file", failing, &Task::silent()).await.unwrap_err();
-        assert!(error.to_string().starts_with("failed to copy a file: sh ended with exit status: 3:\ncp: No space"), "{error}");
+        assert!(
+            error
+                .to_string()
+                .starts_with("failed to copy a file: sh ended with exit status: 3:\ncp: No space"),
+            "{error}"
+        );
         assert_eq!(error.kind(), Kind::Environment);
         assert!(error.hint().unwrap().contains("OAAS_CACHE_DIR"));
     }

@@ -104,12 +104,18 @@ impl Explain for Error {
         match self {
             Self::NotBuilt { image } => Some(format!("build it first: oaas image build {image}")),
             Self::Store { source } => source.hint(),
-            Self::Address { .. } => Some("a registry's URL looks like https://registry.example:5000/cloud".into()),
+            Self::Address { .. } => {
+                Some("a registry's URL looks like https://registry.example:5000/cloud".into())
+            }
             Self::Client { .. } => Some("is the certificate authority a PEM file?".into()),
-            Self::Refused { status, .. } if [StatusCode::UNAUTHORIZED, StatusCode::FORBIDDEN].contains(status) => {
+            Self::Refused { status, .. }
+                if [StatusCode::UNAUTHORIZED, StatusCode::FORBIDDEN].contains(status) =>
+            {
                 Some("give a user name and password that may push there".into())
             }
-            Self::Request { source, .. } if source.is_connect() => Some("is the URL right, and the registry's certificate authority known?".into()),
+            Self::Request { source, .. } if source.is_connect() => {
+                Some("is the URL right, and the registry's certificate authority known?".into())
+            }
             _ => None,
         }
     }
@@ -152,7 +158,9 @@ impl<'a> Target<'a> {
         let base = url.join(&format!("/v2/{path}{slash}{image}/")).ok().with_context(address)?;
         let mut client = Client::builder();
         if let Some(pem) = &registry.authority {
-            client = client.add_root_certificate(Certificate::from_pem(pem).context(error::ClientSnafu { url: url.as_str() })?);
+            client = client.add_root_certificate(
+                Certificate::from_pem(pem).context(error::ClientSnafu { url: url.as_str() })?,
+            );
         }
         let client = client.build().context(error::ClientSnafu { url: url.as_str() })?;
         Ok(Self { client, registry, base })
@@ -161,7 +169,11 @@ impl<'a> Target<'a> {
     /// The image's name as a container runtime writes it.
     fn name(&self) -> String {
         let port = self.base.port().map(|p| format!(":{p}")).unwrap_or_default();
-        format!("{}{port}/{}", self.base.host_str().unwrap_or_default(), self.base.path().trim_start_matches("/v2/").trim_end_matches('/'))
+        format!(
+            "{}{port}/{}",
+            self.base.host_str().unwrap_or_default(),
+            self.base.path().trim_start_matches("/v2/").trim_end_matches('/')
+        )
     }
 
     fn request(&self, method: Method, url: Url) -> RequestBuilder {
@@ -177,7 +189,13 @@ impl<'a> Target<'a> {
     }
 
     /// Send the blobs of a manifest, then the manifest.
-    async fn manifest(&self, cache: &Cache, manifest: &Descriptor, reference: &str, task: &Task) -> Result<()> {
+    async fn manifest(
+        &self,
+        cache: &Cache,
+        manifest: &Descriptor,
+        reference: &str,
+        task: &Task,
+    ) -> Result<()> {
         let digest = manifest.digest().digest();
         let parsed = oci::read_manifest(cache, digest).context(error::StoreSnafu)?;
         let parsed = parsed.with_context(|| error::NotBuiltSnafu { image: self.name() })?;
@@ -193,7 +211,10 @@ impl<'a> Target<'a> {
         let path = cache.blob(digest);
         let body = tokio::fs::read(&path).await.context(error::BlobSnafu { path })?;
         let url = self.at(&format!("manifests/{reference}"))?;
-        let request = self.request(Method::PUT, url.clone()).header(CONTENT_TYPE, manifest.media_type().to_string()).body(body);
+        let request = self
+            .request(Method::PUT, url.clone())
+            .header(CONTENT_TYPE, manifest.media_type().to_string())
+            .body(body);
         send("store a manifest", &url, request).await?;
         Ok(())
     }
@@ -202,11 +223,18 @@ impl<'a> Target<'a> {
     async fn blob(&self, cache: &Cache, blob: &Descriptor, progress: &(dyn Fn(u64) + Sync)) -> Result<()> {
         let there = self.at(&format!("blobs/{}", blob.digest()))?;
         let answer = self.request(Method::HEAD, there.clone()).send().await;
-        if answer.context(error::RequestSnafu { what: "look for a blob", url: there.as_str() })?.status() == StatusCode::OK {
+        if answer.context(error::RequestSnafu { what: "look for a blob", url: there.as_str() })?.status()
+            == StatusCode::OK
+        {
             return Ok(());
         }
         let start = self.at("blobs/uploads/")?;
-        let begun = send("begin an upload", &start, self.request(Method::POST, start.clone()).header(CONTENT_LENGTH, 0)).await?;
+        let begun = send(
+            "begin an upload",
+            &start,
+            self.request(Method::POST, start.clone()).header(CONTENT_LENGTH, 0),
+        )
+        .await?;
         let mut next = location(&begun, &start)?;
         let path = cache.blob(blob.digest().digest());
         let mut done = 0;
@@ -227,7 +255,8 @@ impl<'a> Target<'a> {
             progress(done);
         }
         next.query_pairs_mut().append_pair("digest", &blob.digest().to_string());
-        send("finish a blob", &next, self.request(Method::PUT, next.clone()).header(CONTENT_LENGTH, 0)).await?;
+        send("finish a blob", &next, self.request(Method::PUT, next.clone()).header(CONTENT_LENGTH, 0))
+            .await?;
         Ok(())
     }
 }

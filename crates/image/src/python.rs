@@ -35,8 +35,16 @@ impl Index {
         for (name, value) in variables {
             if let Some(setting) = name.strip_prefix("PIP_") {
                 settings.insert(setting.to_ascii_lowercase().replace('_', "-"), value);
-            } else if ["UV_DEFAULT_INDEX", "UV_INDEX", "UV_INDEX_URL", "UV_EXTRA_INDEX_URL", "UV_INSECURE_HOST"].contains(&name.as_str())
-                || ["http_proxy", "https_proxy", "no_proxy", "all_proxy"].contains(&name.to_ascii_lowercase().as_str())
+            } else if [
+                "UV_DEFAULT_INDEX",
+                "UV_INDEX",
+                "UV_INDEX_URL",
+                "UV_EXTRA_INDEX_URL",
+                "UV_INSECURE_HOST",
+            ]
+            .contains(&name.as_str())
+                || ["http_proxy", "https_proxy", "no_proxy", "all_proxy"]
+                    .contains(&name.to_ascii_lowercase().as_str())
             {
                 environment.insert(name, value);
             }
@@ -100,7 +108,12 @@ mod tests {
     #[test]
     fn variables_win_over_files() {
         let files = ["[global]\nindex-url = https://a\n".to_owned()];
-        let variables = [("PIP_INDEX_URL", "https://b"), ("UV_DEFAULT_INDEX", "https://c"), ("https_proxy", "http://p"), ("EDITOR", "x")];
+        let variables = [
+            ("PIP_INDEX_URL", "https://b"),
+            ("UV_DEFAULT_INDEX", "https://c"),
+            ("https_proxy", "http://p"),
+            ("EDITOR", "x"),
+        ];
         let index = Index::read(&files, variables.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())));
         let got: Vec<_> = index.environment.iter().map(|(k, v)| format!("{k}={v}")).collect();
         assert_eq!(got, ["PIP_INDEX_URL=https://b", "UV_DEFAULT_INDEX=https://c", "https_proxy=http://p"]);

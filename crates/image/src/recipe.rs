@@ -217,7 +217,8 @@ impl Explain for Error {
     fn hint(&self) -> Option<String> {
         match self {
             Self::Unknown { name, known } => {
-                let near = known.iter().find(|k| k.starts_with(name.as_str()) || name.starts_with(k.as_str()));
+                let near =
+                    known.iter().find(|k| k.starts_with(name.as_str()) || name.starts_with(k.as_str()));
                 Some(match near {
                     Some(near) => format!("did you mean {near:?}? There are: {}", known.join(", ")),
                     None => format!("there are: {}", known.join(", ")),
@@ -255,9 +256,13 @@ impl Recipes {
             if file == "debian.toml" {
                 debian = Some(toml::from_str(text).map_err(Box::new).context(error::ParseSnafu { file })?);
             } else if !NOT_IMAGES.contains(&file.as_str()) {
-                let recipe: Recipe = toml::from_str(text).map_err(Box::new).context(error::ParseSnafu { file })?;
+                let recipe: Recipe =
+                    toml::from_str(text).map_err(Box::new).context(error::ParseSnafu { file })?;
                 let name = recipe.name.clone();
-                ensure!(images.insert(name.clone(), recipe).is_none(), error::TwiceSnafu { what: "images", name });
+                ensure!(
+                    images.insert(name.clone(), recipe).is_none(),
+                    error::TwiceSnafu { what: "images", name }
+                );
             }
         }
         let debian = debian.context(error::MissingSnafu { path: "recipes/debian.toml" })?;
@@ -288,7 +293,11 @@ impl Recipes {
             next = recipe.from.as_deref();
         }
         // An image on another takes everything but the other's agent: it has its own, or none.
-        Ok(chain.iter().rev().flat_map(|r| r.layers.iter().filter(|l| r.name == name || !l.is_thin())).collect())
+        Ok(chain
+            .iter()
+            .rev()
+            .flat_map(|r| r.layers.iter().filter(|l| r.name == name || !l.is_thin()))
+            .collect())
     }
 
     fn check(&self) -> Result<(), Error> {
@@ -315,16 +324,32 @@ impl Layer {
     }
 }
 
+/// Names of the compiled-in files of a room with this ending, sorted.
+pub fn names(room: &str, ending: &str) -> Vec<String> {
+    let Some(dir) = directory(room) else { return Vec::new() };
+    let mut names: Vec<String> = dir
+        .files()
+        .map(|f| f.path().to_string_lossy().into_owned())
+        .filter(|n| n.ends_with(ending))
+        .collect();
+    names.sort();
+    names
+}
+
+fn directory(room: &str) -> Option<&'static Dir<'static>> {
+    match room {
+        "recipes" => Some(&RECIPES),
+        "locks" => Some(&LOCKS),
+        "scripts" => Some(&SCRIPTS),
+        "files" => Some(&FILES),
+        _ => None,
+    }
+}
+
 /// The text of a compiled-in file, by its path below `images/` (`locks/…`, `scripts/…`, `recipes/…`, `files/…`).
 pub fn file(path: &str) -> Result<&'static str, Error> {
     let (room, rest) = path.split_once('/').unwrap_or(("", path));
-    let dir = match room {
-        "recipes" => &RECIPES,
-        "locks" => &LOCKS,
-        "scripts" => &SCRIPTS,
-        "files" => &FILES,
-        _ => return error::MissingSnafu { path }.fail(),
-    };
+    let dir = directory(room).context(error::MissingSnafu { path })?;
     dir.get_file(rest).and_then(include_dir::File::contents_utf8).context(error::MissingSnafu { path })
 }
 
@@ -332,10 +357,13 @@ pub fn file(path: &str) -> Result<&'static str, Error> {
 mod tests {
     use super::*;
 
-    const DEBIAN: &str = "suite='t'\narchitecture='amd64'\nlock='l'\nexclude=[]\ninclude=[]\nclean=[]\naccounts=[]\n";
+    const DEBIAN: &str =
+        "suite='t'\narchitecture='amd64'\nlock='l'\nexclude=[]\ninclude=[]\nclean=[]\naccounts=[]\n";
 
     fn parse(files: &[(&str, &str)]) -> Result<Recipes, Error> {
-        Recipes::parse(files.iter().map(|(n, t)| ((*n).to_owned(), *t)).chain([("debian.toml".to_owned(), DEBIAN)]))
+        Recipes::parse(
+            files.iter().map(|(n, t)| ((*n).to_owned(), *t)).chain([("debian.toml".to_owned(), DEBIAN)]),
+        )
     }
 
     #[test]
@@ -346,8 +374,12 @@ mod tests {
             for layer in &recipe.layers {
                 if let Source::Script { script, inputs, root, with, .. } = &layer.source {
                     file(&format!("scripts/{script}")).unwrap();
-                    inputs.iter().for_each(|i| { file(i).unwrap(); });
-                    root.iter().chain(with).for_each(|r| { recipes.get(r).unwrap(); });
+                    inputs.iter().for_each(|i| {
+                        file(i).unwrap();
+                    });
+                    root.iter().chain(with).for_each(|r| {
+                        recipes.get(r).unwrap();
+                    });
                 }
             }
         }
@@ -373,7 +405,11 @@ mod tests {
 
     #[test]
     fn an_unknown_image_names_the_nearest() {
-        let error = parse(&[("a.toml", "name='openstack-1'\nabout=''\nlayers=[]\n")]).unwrap().get("openstack").unwrap_err().hint();
+        let error = parse(&[("a.toml", "name='openstack-1'\nabout=''\nlayers=[]\n")])
+            .unwrap()
+            .get("openstack")
+            .unwrap_err()
+            .hint();
         assert_eq!(error.as_deref(), Some("did you mean \"openstack-1\"? There are: openstack-1"));
     }
 

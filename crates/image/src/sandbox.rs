@@ -145,7 +145,16 @@ impl Sandbox {
             prepare(&path).context(error::PrepareSnafu { path })?;
         }
         let mut unshare = process::command("unshare");
-        unshare.args(["--mount", "--propagation", "private", "--pid", "--fork", "--kill-child", "--uts", "--ipc"]);
+        unshare.args([
+            "--mount",
+            "--propagation",
+            "private",
+            "--pid",
+            "--fork",
+            "--kill-child",
+            "--uts",
+            "--ipc",
+        ]);
         if !self.network {
             unshare.arg("--net");
         }

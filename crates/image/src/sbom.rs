@@ -40,7 +40,9 @@ impl Component {
         let version = self.version.replace('+', "%2B").replace('~', "%7E").replace(':', "%3A");
         match self.ecosystem {
             Ecosystem::Debian => format!("pkg:deb/debian/{}@{version}", self.name.replace('+', "%2B")),
-            Ecosystem::Python => format!("pkg:pypi/{}@{version}", self.name.to_ascii_lowercase().replace('_', "-")),
+            Ecosystem::Python => {
+                format!("pkg:pypi/{}@{version}", self.name.to_ascii_lowercase().replace('_', "-"))
+            }
             Ecosystem::Oaas => format!("pkg:generic/{}@{version}", self.name),
         }
     }
@@ -49,9 +51,16 @@ impl Component {
 /// The installed packages of dpkg's status file.
 pub fn debian(status: &str) -> Vec<Component> {
     let stanza = |stanza: &str| {
-        let value = |field: &str| stanza.lines().find_map(|l| l.strip_prefix(field)?.strip_prefix(": ")).map(str::to_owned);
+        let value = |field: &str| {
+            stanza.lines().find_map(|l| l.strip_prefix(field)?.strip_prefix(": ")).map(str::to_owned)
+        };
         value("Status").filter(|s| s.ends_with(" installed"))?;
-        Some(Component { ecosystem: Ecosystem::Debian, name: value("Package")?, version: value("Version")?, license: None })
+        Some(Component {
+            ecosystem: Ecosystem::Debian,
+            name: value("Package")?,
+            version: value("Version")?,
+            license: None,
+        })
     };
     let mut found: Vec<Component> = status.split("\n\n").filter_map(stanza).collect();
     found.sort();
@@ -61,17 +70,25 @@ pub fn debian(status: &str) -> Vec<Component> {
 /// The distributions whose `*.dist-info/METADATA` lie below a directory.
 pub fn python(root: &Path) -> Vec<Component> {
     let metadata = WalkDir::new(root).into_iter().filter_map(Result::ok).filter(|e| {
-        e.file_name() == "METADATA" && e.path().parent().is_some_and(|p| p.extension().is_some_and(|x| x == "dist-info"))
+        e.file_name() == "METADATA"
+            && e.path().parent().is_some_and(|p| p.extension().is_some_and(|x| x == "dist-info"))
     });
-    let mut found: Vec<Component> = metadata.filter_map(|e| distribution(&fs::read_to_string(e.path()).ok()?)).collect();
+    let mut found: Vec<Component> =
+        metadata.filter_map(|e| distribution(&fs::read_to_string(e.path()).ok()?)).collect();
     found.sort();
     found
 }
 
 fn distribution(text: &str) -> Option<Component> {
     let head = text.split("\n\n").next().unwrap_or_default();
-    let value = |field: &str| head.lines().find_map(|l| l.strip_prefix(field)?.strip_prefix(": ")).map(str::to_owned);
-    Some(Component { ecosystem: Ecosystem::Python, name: value("Name")?, version: value("Version")?, license: value("License-Expression") })
+    let value =
+        |field: &str| head.lines().find_map(|l| l.strip_prefix(field)?.strip_prefix(": ")).map(str::to_owned);
+    Some(Component {
+        ecosystem: Ecosystem::Python,
+        name: value("Name")?,
+        version: value("Version")?,
+        license: value("License-Expression"),
+    })
 }
 
 /// The SPDX document of an image. `created` is in seconds since 1970.
@@ -147,7 +164,10 @@ mod tests {
         fs::create_dir_all(&info).unwrap();
         fs::write(info.join("METADATA"), "Metadata-Version: 2.4\nName: Foo_Bar\nVersion: 1.0\nLicense-Expression: MIT\n\nVersion: not this\n").unwrap();
         let found = python(dir.path());
-        assert_eq!((found[0].purl().as_str(), found[0].license.as_deref()), ("pkg:pypi/foo-bar@1.0", Some("MIT")));
+        assert_eq!(
+            (found[0].purl().as_str(), found[0].license.as_deref()),
+            ("pkg:pypi/foo-bar@1.0", Some("MIT"))
+        );
     }
 
     #[test]
@@ -159,7 +179,8 @@ mod tests {
 
     #[test]
     fn a_document_names_each_package_once() {
-        let component = Component { ecosystem: Ecosystem::Oaas, name: "oaas".into(), version: "1".into(), license: None };
+        let component =
+            Component { ecosystem: Ecosystem::Oaas, name: "oaas".into(), version: "1".into(), license: None };
         let document = spdx("infra", "ab", &BTreeSet::from([component]), 0);
         assert_eq!(document["packages"].as_array().unwrap().len(), 2);
         assert_eq!(document["relationships"].as_array().unwrap().len(), 2);

@@ -80,7 +80,9 @@ pub enum Lookup {
 #[snafu(module, visibility(pub(crate)))]
 pub enum Error {
     /// No place for it.
-    #[snafu(display("failed to find a cache directory: none of OAAS_CACHE_DIR, XDG_CACHE_HOME and HOME is set"))]
+    #[snafu(display(
+        "failed to find a cache directory: none of OAAS_CACHE_DIR, XDG_CACHE_HOME and HOME is set"
+    ))]
     NoHome,
     /// A file or directory of it failed.
     #[snafu(display("failed to use {} in the cache", path.display()))]
@@ -116,9 +118,10 @@ impl Explain for Error {
             Self::Io { source, .. } if source.kind() == io::ErrorKind::StorageFull => {
                 Some("the disk is full: make room, or set OAAS_CACHE_DIR to a larger one".into())
             }
-            Self::Io { source, path } if source.kind() == io::ErrorKind::PermissionDenied => {
-                Some(format!("{} belongs to another user: run as that one, or set OAAS_CACHE_DIR", path.display()))
-            }
+            Self::Io { source, path } if source.kind() == io::ErrorKind::PermissionDenied => Some(format!(
+                "{} belongs to another user: run as that one, or set OAAS_CACHE_DIR",
+                path.display()
+            )),
             Self::Json { path, .. } => Some(format!("remove {} and build again", path.display())),
             Self::Io { .. } => None,
         }
@@ -216,7 +219,8 @@ impl Cache {
         let mut file = tempfile::NamedTempFile::new_in(directory).with_context(|_| context())?;
         file.write_all(bytes).with_context(|_| context())?;
         file.as_file().sync_all().with_context(|_| context())?;
-        fs::set_permissions(file.path(), std::os::unix::fs::PermissionsExt::from_mode(0o644)).with_context(|_| context())?;
+        fs::set_permissions(file.path(), std::os::unix::fs::PermissionsExt::from_mode(0o644))
+            .with_context(|_| context())?;
         file.persist(path).map_err(|e| e.error).with_context(|_| context())?;
         Ok(())
     }
@@ -252,7 +256,14 @@ impl Cache {
     }
 
     /// Take a finished layer file (on the cache's file system) in under its key.
-    pub fn keep(&self, name: &str, key: &str, file: &Path, packed: &Packed, components: Vec<Component>) -> Result<Layer, Error> {
+    pub fn keep(
+        &self,
+        name: &str,
+        key: &str,
+        file: &Path,
+        packed: &Packed,
+        components: Vec<Component>,
+    ) -> Result<Layer, Error> {
         let blob = self.blob(&packed.digest);
         if let Some(directory) = blob.parent() {
             fs::create_dir_all(directory).context(error::IoSnafu { path: directory })?;

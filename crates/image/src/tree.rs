@@ -77,7 +77,14 @@ pub fn list(root: &Path, at: &Path) -> Result<Vec<Entry>, Error> {
     let at = at.strip_prefix("/").unwrap_or(at);
     if at.parent().is_some() {
         let above = at.parent().into_iter().flat_map(Path::ancestors).filter(|p| !p.as_os_str().is_empty());
-        entries.extend(above.map(|p| Entry { path: p.into(), mode: 0o755, uid: 0, gid: 0, mtime: 0, content: Content::Directory }));
+        entries.extend(above.map(|p| Entry {
+            path: p.into(),
+            mode: 0o755,
+            uid: 0,
+            gid: 0,
+            mtime: 0,
+            content: Content::Directory,
+        }));
         entries.reverse();
     }
     let mut names: BTreeMap<(u64, u64), PathBuf> = BTreeMap::new();
@@ -99,7 +106,8 @@ pub fn list(root: &Path, at: &Path) -> Result<Vec<Entry>, Error> {
 /// What `root` has that `below` has not, or has differently: whole entries with the directories above them, and
 /// whiteouts for what is gone. Times do not count as a difference.
 pub fn diff(below: &Path, root: &Path) -> Result<Vec<Entry>, Error> {
-    let old: BTreeMap<PathBuf, Entry> = list(below, Path::new(""))?.into_iter().map(|e| (e.path.clone(), e)).collect();
+    let old: BTreeMap<PathBuf, Entry> =
+        list(below, Path::new(""))?.into_iter().map(|e| (e.path.clone(), e)).collect();
     let new = list(root, Path::new(""))?;
     let present: BTreeSet<&Path> = new.iter().map(|e| e.path.as_path()).collect();
     let mut wanted = BTreeSet::new();
@@ -116,14 +124,21 @@ pub fn diff(below: &Path, root: &Path) -> Result<Vec<Entry>, Error> {
             }
         }
     }
-    let links: Vec<_> = new.iter().filter(|e| matches!(&e.content, Content::HardLink(first) if wanted.contains(first))).collect();
+    let links: Vec<_> = new
+        .iter()
+        .filter(|e| matches!(&e.content, Content::HardLink(first) if wanted.contains(first)))
+        .collect();
     wanted.extend(links.iter().map(|e| e.path.clone()));
     let gone: Vec<PathBuf> = old
         .keys()
-        .filter(|p| !present.contains(p.as_path()) && p.parent().is_none_or(|up| up.as_os_str().is_empty() || present.contains(up)))
+        .filter(|p| {
+            !present.contains(p.as_path())
+                && p.parent().is_none_or(|up| up.as_os_str().is_empty() || present.contains(up))
+        })
         .cloned()
         .collect();
-    let above: Vec<PathBuf> = wanted.iter().chain(&gone).flat_map(|p| p.ancestors().skip(1).map(Path::to_owned)).collect();
+    let above: Vec<PathBuf> =
+        wanted.iter().chain(&gone).flat_map(|p| p.ancestors().skip(1).map(Path::to_owned)).collect();
     wanted.extend(above);
     let mut out: Vec<Entry> = gone
         .into_iter()
@@ -134,7 +149,12 @@ pub fn diff(below: &Path, root: &Path) -> Result<Vec<Entry>, Error> {
     Ok(out)
 }
 
-fn entry(on_disk: &Path, path: PathBuf, meta: &Metadata, names: &mut BTreeMap<(u64, u64), PathBuf>) -> Result<Option<Entry>, Error> {
+fn entry(
+    on_disk: &Path,
+    path: PathBuf,
+    meta: &Metadata,
+    names: &mut BTreeMap<(u64, u64), PathBuf>,
+) -> Result<Option<Entry>, Error> {
     let kind = meta.file_type();
     let content = if kind.is_dir() {
         Content::Directory
@@ -174,7 +194,9 @@ fn same(before: &Entry, after: &Entry, old: &BTreeMap<PathBuf, Entry>, new: &[En
             };
             let file = |e: &Entry| if let Content::File(p) = &e.content { Some(p.clone()) } else { None };
             let a = first(before, &|to| old.get(to).and_then(file));
-            let b = first(after, &|to| new.binary_search_by(|e| e.path.as_path().cmp(to)).ok().and_then(|i| file(&new[i])));
+            let b = first(after, &|to| {
+                new.binary_search_by(|e| e.path.as_path().cmp(to)).ok().and_then(|i| file(&new[i]))
+            });
             match (a, b) {
                 (Some(a), Some(b)) => same_bytes(&a, &b),
                 _ => Ok(false),
@@ -228,7 +250,10 @@ mod tests {
         fs::hard_link(dir.path().join("b/x"), dir.path().join("c")).unwrap();
         fs::write(dir.path().join("a"), "2").unwrap();
         let list = list(dir.path(), Path::new("/opt/thing")).unwrap();
-        assert_eq!(paths(&list), ["opt", "opt/thing", "opt/thing/a", "opt/thing/b", "opt/thing/b/x", "=opt/thing/c"]);
+        assert_eq!(
+            paths(&list),
+            ["opt", "opt/thing", "opt/thing/a", "opt/thing/b", "opt/thing/b/x", "=opt/thing/c"]
+        );
     }
 
     #[test]
@@ -237,7 +262,9 @@ mod tests {
         for root in [old.path(), new.path()] {
             fs::create_dir_all(root.join("etc/x")).unwrap();
             fs::create_dir_all(root.join("usr/bin")).unwrap();
-            for (file, text) in [("etc/same", "same"), ("etc/bytes", "old"), ("etc/mode", "m"), ("usr/bin/a", "a")] {
+            for (file, text) in
+                [("etc/same", "same"), ("etc/bytes", "old"), ("etc/mode", "m"), ("usr/bin/a", "a")]
+            {
                 fs::write(root.join(file), text).unwrap();
             }
             symlink("a", root.join("usr/link")).unwrap();
@@ -251,7 +278,18 @@ mod tests {
         let diff = diff(old.path(), new.path()).unwrap();
         assert_eq!(
             paths(&diff),
-            ["etc", "etc/bytes", "etc/mode", "etc/x", "-etc/x/gone", "-gone", "usr", "usr/bin", "usr/bin/a", "=usr/bin/b"]
+            [
+                "etc",
+                "etc/bytes",
+                "etc/mode",
+                "etc/x",
+                "-etc/x/gone",
+                "-gone",
+                "usr",
+                "usr/bin",
+                "usr/bin/a",
+                "=usr/bin/b"
+            ]
         );
     }
 

@@ -21,7 +21,10 @@ async fn two_caches_give_the_same_digests() {
 async fn a_new_agent_makes_one_thin_layer_and_keeps_the_closure() {
     let dir = tempfile::tempdir().unwrap();
     let old = thing(&options(dir.path(), b"data", b"old")).await.images.remove("thing").unwrap();
-    let data = dir.path().join("cache/images/blobs/sha256").join(old.layers[0].digest.strip_prefix("sha256:").unwrap());
+    let data = dir
+        .path()
+        .join("cache/images/blobs/sha256")
+        .join(old.layers[0].digest.strip_prefix("sha256:").unwrap());
     let before = data.metadata().unwrap().modified().unwrap();
     let new = thing(&options(dir.path(), b"data", b"new")).await.images.remove("thing").unwrap();
     assert_ne!(old.reference, new.reference);
@@ -62,7 +65,9 @@ async fn a_corrupt_blob_is_reported_and_made_again() {
         .into_iter(),
     )
     .unwrap();
-    build::build_with(&options, recipes, Lock::default(), &[], &Task::root(failures.clone(), "images")).await.unwrap();
+    build::build_with(&options, recipes, Lock::default(), &[], &Task::root(failures.clone(), "images"))
+        .await
+        .unwrap();
     let said = failures.0.lock().unwrap().clone();
     assert_eq!(said.len(), 1, "{said:?}");
     assert!(said[0].contains("corrupt") && said[0].contains(&digest), "{said:?}");
@@ -89,9 +94,13 @@ async fn an_artefact_that_is_not_there_names_itself() {
     let recipes = Recipes::embedded().unwrap();
     options.artefacts.insert("agent".into(), dir.path().join("nothing"));
     let lock = Lock::default();
-    let error = build::build_with(&options, recipes.clone(), lock.clone(), &["infra".into()], &Task::silent()).await.unwrap_err();
+    let error =
+        build::build_with(&options, recipes.clone(), lock.clone(), &["infra".into()], &Task::silent())
+            .await
+            .unwrap_err();
     assert!(error.to_string().contains("guest"), "{error}");
     options.artefacts.insert("guest".into(), dir.path().join("nothing"));
-    let error = build::build_with(&options, recipes, lock, &["infra".into()], &Task::silent()).await.unwrap_err();
+    let error =
+        build::build_with(&options, recipes, lock, &["infra".into()], &Task::silent()).await.unwrap_err();
     assert!(error.to_string().contains("guest") && error.to_string().contains("nothing"), "{error}");
 }

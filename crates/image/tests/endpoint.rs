@@ -40,8 +40,12 @@ async fn start() -> Running {
     std::fs::write(&key, made.signing_key.serialize_pem()).unwrap();
     let address = free_port();
     let cache = Cache::at(options.cache.root());
-    let task = tokio::spawn(async move { endpoint::serve(cache, address, &certificate, &key).await.unwrap() });
-    let client = Client::builder().tls_certs_only([Certificate::from_pem(made.cert.pem().as_bytes()).unwrap()]).build().unwrap();
+    let task =
+        tokio::spawn(async move { endpoint::serve(cache, address, &certificate, &key).await.unwrap() });
+    let client = Client::builder()
+        .tls_certs_only([Certificate::from_pem(made.cert.pem().as_bytes()).unwrap()])
+        .build()
+        .unwrap();
     let base = format!("https://localhost:{}/v2", address.port());
     for _ in 0..100 {
         if client.get(format!("{base}/")).send().await.is_ok_and(|r| r.status() == StatusCode::OK) {
@@ -88,9 +92,11 @@ async fn part_of_a_blob_can_be_asked_for() {
     assert_eq!(part.status(), StatusCode::PARTIAL_CONTENT);
     assert_eq!(part.headers()["content-range"], format!("bytes 1000000-1000009/{}", layer.size));
     assert_eq!(part.bytes().await.unwrap(), whole[1_000_000..1_000_010]);
-    let rest = running.client.get(&url).header("range", format!("bytes={}-", layer.size - 3)).send().await.unwrap();
+    let rest =
+        running.client.get(&url).header("range", format!("bytes={}-", layer.size - 3)).send().await.unwrap();
     assert_eq!(rest.bytes().await.unwrap(), whole[whole.len() - 3..]);
-    let outside = running.client.get(&url).header("range", format!("bytes={}-", layer.size)).send().await.unwrap();
+    let outside =
+        running.client.get(&url).header("range", format!("bytes={}-", layer.size)).send().await.unwrap();
     assert_eq!(outside.status(), StatusCode::RANGE_NOT_SATISFIABLE);
 }
 
@@ -98,7 +104,8 @@ async fn part_of_a_blob_can_be_asked_for() {
 async fn heads_tell_sizes_without_content() {
     let running = start().await;
     let layer = &running.built.images["thing"].layers[0];
-    let answer = running.client.head(format!("{}/thing/blobs/{}", running.base, layer.digest)).send().await.unwrap();
+    let answer =
+        running.client.head(format!("{}/thing/blobs/{}", running.base, layer.digest)).send().await.unwrap();
     assert_eq!(answer.headers()["content-length"], layer.size.to_string());
     assert!(answer.bytes().await.unwrap().is_empty());
 }
@@ -118,7 +125,8 @@ async fn what_is_not_there_is_refused_in_the_words_of_the_specification() {
         let said: Value = serde_json::from_slice(&answer.bytes().await.unwrap()).unwrap();
         assert_eq!(said["errors"][0]["code"], code, "{path}");
     }
-    let refused = running.client.put(format!("{}/thing/manifests/x", running.base)).body("{}").send().await.unwrap();
+    let refused =
+        running.client.put(format!("{}/thing/manifests/x", running.base)).body("{}").send().await.unwrap();
     assert_eq!(refused.status(), StatusCode::METHOD_NOT_ALLOWED);
 }
 
@@ -128,14 +136,27 @@ async fn tags_and_software_lists_are_found() {
     let tags: Value = running.get("thing/tags/list").await.json().await.unwrap();
     assert_eq!(tags["tags"], serde_json::json!(["latest", "spdx"]));
     let digest = running.built.images["thing"].reference.split_once('@').unwrap().1;
-    let found: Value = running.get(&format!("thing/referrers/{digest}?artifactType=application/spdx%2Bjson")).await.json().await.unwrap();
+    let found: Value = running
+        .get(&format!("thing/referrers/{digest}?artifactType=application/spdx%2Bjson"))
+        .await
+        .json()
+        .await
+        .unwrap();
     assert_eq!(found["manifests"].as_array().unwrap().len(), 1);
-    let none: Value = running.get(&format!("thing/referrers/{digest}?artifactType=x")).await.json().await.unwrap();
+    let none: Value =
+        running.get(&format!("thing/referrers/{digest}?artifactType=x")).await.json().await.unwrap();
     assert_eq!(none["manifests"].as_array().unwrap().len(), 0);
 }
 
 #[tokio::test]
 async fn a_certificate_that_is_not_there_is_named() {
-    let error = endpoint::serve(Cache::at("/nonexistent"), free_port(), Path::new("/nonexistent/tls.crt"), Path::new("/k")).await.unwrap_err();
+    let error = endpoint::serve(
+        Cache::at("/nonexistent"),
+        free_port(),
+        Path::new("/nonexistent/tls.crt"),
+        Path::new("/k"),
+    )
+    .await
+    .unwrap_err();
     assert!(error.to_string().contains("/nonexistent/tls.crt"), "{error}");
 }

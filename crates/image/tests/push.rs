@@ -101,7 +101,8 @@ async fn an_image_arrives_whole_and_is_sent_once() {
     let options = options(dir.path(), &noise(20 << 20), b"agent");
     let built = thing(&options).await;
     let (url, held, server) = registry().await;
-    let reference = push(&options.cache, "thing", &target(&url, "secret"), "v1", &Task::silent()).await.unwrap();
+    let reference =
+        push(&options.cache, "thing", &target(&url, "secret"), "v1", &Task::silent()).await.unwrap();
     let digest = built.images["thing"].reference.split_once('@').unwrap().1;
     assert!(reference.ends_with(&format!("/cloud/thing@{digest}")), "{reference}");
     let chunks = {
@@ -128,10 +129,12 @@ async fn a_refusal_says_where_and_what_to_do() {
     let options = options(dir.path(), b"data", b"agent");
     thing(&options).await;
     let (url, _, server) = registry().await;
-    let error = push(&options.cache, "thing", &target(&url, "wrong"), "v1", &Task::silent()).await.unwrap_err();
+    let error =
+        push(&options.cache, "thing", &target(&url, "wrong"), "v1", &Task::silent()).await.unwrap_err();
     server.abort();
     assert!(error.to_string().contains("401") && error.to_string().contains("who are you?"), "{error}");
     assert!(error.hint().unwrap().contains("password"));
-    let error = push(&options.cache, "thing2", &target(&url, "secret"), "v1", &Task::silent()).await.unwrap_err();
+    let error =
+        push(&options.cache, "thing2", &target(&url, "secret"), "v1", &Task::silent()).await.unwrap_err();
     assert!(error.hint().unwrap().contains("oaas image build thing2"));
 }

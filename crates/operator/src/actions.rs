@@ -162,12 +162,17 @@ impl Actions {
         let run = async move {
             let _place = room.acquire().await;
             let result = tokio::time::timeout(limit, work).await.unwrap_or_else(|_| {
-                Err(ActionError { message: format!("not done within {} s", limit.as_secs()), retry_after: None })
+                Err(ActionError {
+                    message: format!("not done within {} s", limit.as_secs()),
+                    retry_after: None,
+                })
             });
             let ok = result.is_ok();
             {
                 let mut slots = slots.lock().unwrap_or_else(PoisonError::into_inner);
-                let Some(slot) = slots.get_mut(&cloud).and_then(|of_cloud| of_cloud.get_mut(&key)) else { return };
+                let Some(slot) = slots.get_mut(&cloud).and_then(|of_cloud| of_cloud.get_mut(&key)) else {
+                    return;
+                };
                 slot.finish(result, Timestamp::now());
             }
             ended(ok);
@@ -243,7 +248,9 @@ mod tests {
         }
         assert_eq!(told.recv().await, Some(true));
         actions.ask("cloud", &[request("a")], Timestamp::now(), act, ended);
-        assert!(matches!(&actions.outcomes("cloud")["a"], Outcome::Done { result, .. } if *result == json!(0)));
+        assert!(
+            matches!(&actions.outcomes("cloud")["a"], Outcome::Done { result, .. } if *result == json!(0))
+        );
         assert!(told.try_recv().is_err());
     }
 
@@ -258,6 +265,8 @@ mod tests {
         assert_eq!(told.recv().await, Some(false));
         let outcomes = actions.outcomes("cloud");
         assert_eq!(outcomes.len(), 1);
-        assert!(matches!(&outcomes["a"], Outcome::Failed { message, tries: 1, .. } if message.contains("not done")));
+        assert!(
+            matches!(&outcomes["a"], Outcome::Failed { message, tries: 1, .. } if message.contains("not done"))
+        );
     }
 }

@@ -27,7 +27,11 @@ pub trait Brain: Send + Sync + 'static {
     fn report(&self, observed: &Observed, plan: &Self::Plan, applied: Option<&Applied>) -> Report;
 
     /// Does one action. Must be safe to be cut off at any point and to be done again.
-    fn act(&self, cloud: Arc<OpenStack>, action: Self::Action) -> BoxFuture<'static, Result<Value, ActionError>>;
+    fn act(
+        &self,
+        cloud: Arc<OpenStack>,
+        action: Self::Action,
+    ) -> BoxFuture<'static, Result<Value, ActionError>>;
 
     /// What has to be done before the objects of a cloud that is being deleted go.
     fn farewell(&self, observed: &Observed) -> Vec<ActionRequest<Self::Action>> {

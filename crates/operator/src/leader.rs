@@ -13,8 +13,8 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
-use kube::api::{Api, ObjectMeta, PostParams};
 use kube::Client;
+use kube::api::{Api, ObjectMeta, PostParams};
 use snafu::{ResultExt, Snafu};
 
 use crate::fence::Fence;
@@ -71,8 +71,10 @@ pub fn decide(me: &str, lease: Option<&LeaseSpec>, seen: Option<&Seen>, now: Ins
         None | Some("") => Move::Take,
         Some(holder) if holder == me => Move::Renew,
         Some(_) => {
-            let lasts = spec.lease_duration_seconds.and_then(|s| u64::try_from(s).ok()).unwrap_or(DURATION.as_secs());
-            let unchanged_for = seen.filter(|seen| seen.spec == *spec).map(|seen| now.duration_since(seen.since));
+            let lasts =
+                spec.lease_duration_seconds.and_then(|s| u64::try_from(s).ok()).unwrap_or(DURATION.as_secs());
+            let unchanged_for =
+                seen.filter(|seen| seen.spec == *spec).map(|seen| now.duration_since(seen.since));
             if unchanged_for.is_some_and(|passed| passed >= Duration::from_secs(lasts)) {
                 Move::Take
             } else {
@@ -130,7 +132,8 @@ impl Candidate {
     pub async fn release(&mut self) {
         self.fence.close();
         let Ok(Some(mut lease)) = self.api.get_opt(&self.name).await else { return };
-        let Some(spec) = lease.spec.as_mut().filter(|spec| spec.holder_identity.as_deref() == Some(&self.me)) else {
+        let Some(spec) = lease.spec.as_mut().filter(|spec| spec.holder_identity.as_deref() == Some(&self.me))
+        else {
             return;
         };
         spec.holder_identity = None;
@@ -213,7 +216,11 @@ mod tests {
         assert_eq!(decide("a", Some(&theirs), None, at(100)), Move::Wait, "seen for the first time");
         assert_eq!(decide("a", Some(&theirs), Some(&seen), at(14)), Move::Wait);
         assert_eq!(decide("a", Some(&theirs), Some(&seen), at(15)), Move::Take);
-        assert_eq!(decide("a", Some(&spec(Some("b"), 2)), Some(&seen), at(100)), Move::Wait, "it was renewed");
+        assert_eq!(
+            decide("a", Some(&spec(Some("b"), 2)), Some(&seen), at(100)),
+            Move::Wait,
+            "it was renewed"
+        );
     }
 
     #[test]

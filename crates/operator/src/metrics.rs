@@ -118,7 +118,10 @@ mod tests {
         metrics.wrote("Deployment", "apply", false);
         assert_eq!(metrics.total_writes(), 3);
         let text = metrics.text();
-        assert!(text.contains("oaas_writes_total{kind=\"Secret\",verb=\"create\",result=\"ok\"} 2"), "{text}");
+        assert!(
+            text.contains("oaas_writes_total{kind=\"Secret\",verb=\"create\",result=\"ok\"} 2"),
+            "{text}"
+        );
         assert!(text.ends_with("# EOF\n"));
     }
 }

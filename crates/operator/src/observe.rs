@@ -140,7 +140,10 @@ pub fn is_done(pod: &Pod) -> bool {
 }
 
 /// Asks for the warnings about pods of a namespace, by the pod's name, newest last.
-pub async fn warnings(client: &Client, namespace: &str) -> Result<BTreeMap<String, Vec<Warning>>, kube::Error> {
+pub async fn warnings(
+    client: &Client,
+    namespace: &str,
+) -> Result<BTreeMap<String, Vec<Warning>>, kube::Error> {
     let api: Api<Event> = Api::namespaced(client.clone(), namespace);
     let wanted = ListParams::default().fields("type=Warning,involvedObject.kind=Pod").limit(500);
     let mut by_pod: BTreeMap<String, Vec<Warning>> = BTreeMap::new();

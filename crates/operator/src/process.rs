@@ -86,7 +86,9 @@ impl Explain for ProcessError {
             Self::Images { .. } | Self::ImagesForm { .. } => {
                 Some("`oaas up` and `oaas install` write it into the ConfigMap oaas-images".into())
             }
-            Self::Connect { .. } => Some("in a pod it needs a service account, elsewhere a kubeconfig".into()),
+            Self::Connect { .. } => {
+                Some("in a pod it needs a service account, elsewhere a kubeconfig".into())
+            }
             Self::Run { source } => source.hint(),
             Self::Catalog { .. } | Self::Start { .. } => None,
         }
@@ -123,7 +125,8 @@ async fn serve(settings: Settings) -> Result<(), ProcessError> {
 }
 
 async fn stopped() {
-    let (Ok(mut term), Ok(mut int)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
+    let (Ok(mut term), Ok(mut int)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    else {
         // Without signals there is nothing to wait for: it runs until it is killed.
         return std::future::pending().await;
     };

@@ -90,3 +90,42 @@ pub async fn serve(listener: TcpListener, state: State) {
         tracing::error!(%error, "probes and metrics are not served any more");
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpStream;
+
+    use super::*;
+
+    async fn get(address: std::net::SocketAddr, path: &str) -> String {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        answer
+    }
+
+    #[tokio::test]
+    async fn probes_say_what_is_so() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let metrics = Arc::new(Metrics::default());
+        let state = State::new(Arc::clone(&metrics));
+        let server = tokio::spawn(serve(listener, state.clone()));
+
+        let dead = get(address, "/healthz").await;
+        assert!(dead.starts_with("HTTP/1.1 503") && dead.contains("no sign of life"), "{dead}");
+        metrics.heartbeat.set(seconds());
+        assert!(get(address, "/healthz").await.starts_with("HTTP/1.1 200"));
+        assert!(get(address, "/readyz").await.starts_with("HTTP/1.1 503"));
+        state.ready();
+        assert!(get(address, "/readyz").await.starts_with("HTTP/1.1 200"));
+        metrics.wrote("Secret", "create", true);
+        let text = get(address, "/metrics").await;
+        assert!(text.contains("application/openmetrics-text"), "{text}");
+        assert!(text.contains("oaas_writes_total{kind=\"Secret\""), "{text}");
+        server.abort();
+    }
+}

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use oaas_catalog::{
-    Component, Expose, FileFormat, Need, NodeLabel, Provides, Release, Replicas, Resources, Security, Service, Volume,
-    WorkloadKind,
+    Component, Expose, FileFormat, Need, NodeLabel, Provides, Release, Replicas, Resources, Security,
+    Service, Volume, WorkloadKind,
 };
 use serde_json::json;
 use sha2::{Digest, Sha256};
@@ -241,7 +241,12 @@ pub fn blueprint(inputs: &Inputs<'_>) -> Result<Blueprint, PlanError> {
         identity,
         publish: world.publish.clone(),
         nodes: node_plans(inputs),
-        node_addresses: inputs.nodes.iter().filter_map(|node| node.address).map(|address| address.to_string()).collect(),
+        node_addresses: inputs
+            .nodes
+            .iter()
+            .filter_map(|node| node.address)
+            .map(|address| address.to_string())
+            .collect(),
     })
 }
 
@@ -254,7 +259,11 @@ fn image(world: &World<'_>, service: &str, component: &str, name: &str) -> Resul
         .with_context(|| NoImageSnafu { component, image: name })
 }
 
-fn component_plan(world: &World<'_>, service: &Service, component: &Component) -> Result<ComponentPlan, PlanError> {
+fn component_plan(
+    world: &World<'_>,
+    service: &Service,
+    component: &Component,
+) -> Result<ComponentPlan, PlanError> {
     let mut plan = resolve_component(world, service, component)?;
     if world.new_cloud {
         plan.hash = resolve_component(&world.once_it_lived(), service, component)?.hash;
@@ -262,7 +271,11 @@ fn component_plan(world: &World<'_>, service: &Service, component: &Component) -
     Ok(plan)
 }
 
-fn resolve_component(world: &World<'_>, service: &Service, component: &Component) -> Result<ComponentPlan, PlanError> {
+fn resolve_component(
+    world: &World<'_>,
+    service: &Service,
+    component: &Component,
+) -> Result<ComponentPlan, PlanError> {
     let inputs = world.inputs;
     let place = Place { service, component: Some(component) };
     let (count, replica_owner) = replicas(inputs, service, component);
@@ -270,7 +283,11 @@ fn resolve_component(world: &World<'_>, service: &Service, component: &Component
     if let Some(main) = main_file(world, place, &component.config, Some(component)) {
         documents.push(main);
     }
-    for name in component.files.iter().filter(|name| component.config.is_empty() || service.main.as_ref() != Some(name)) {
+    for name in component
+        .files
+        .iter()
+        .filter(|name| component.config.is_empty() || service.main.as_ref() != Some(name))
+    {
         documents.extend(service.files.get(name).map(|file| further_file(world, place, file)));
     }
     let mut role = world.tree(place, &component.role);
@@ -285,7 +302,8 @@ fn resolve_component(world: &World<'_>, service: &Service, component: &Component
         list => list,
     };
     let (startup, live, ready) = (checks(&health.startup), checks(&health.live), checks(&health.ready));
-    let probes = [&startup, &live, &ready].iter().any(|list| list.as_array().is_some_and(|list| !list.is_empty()));
+    let probes =
+        [&startup, &live, &ready].iter().any(|list| list.as_array().is_some_and(|list| !list.is_empty()));
     let probes = probes || role.get("node").is_some();
     let mut agent = json!({"component": component.name, "role": role});
     if probes {
@@ -342,15 +360,22 @@ fn resolve_component(world: &World<'_>, service: &Service, component: &Component
 
 /// A pod rolls on what it uses: its documents, the secrets it mounts, its image, its place; not on its replica count.
 fn component_hash(world: &World<'_>, plan: &ComponentPlan) -> String {
-    let secrets: BTreeSet<&String> = plan.accounts.values().chain(plan.secret_mounts.keys()).chain(&plan.certificate).collect();
+    let secrets: BTreeSet<&String> =
+        plan.accounts.values().chain(plan.secret_mounts.keys()).chain(&plan.certificate).collect();
     let mut hash = Sha256::new();
     for secret in secrets {
         hash_secret(world, &mut hash, secret);
     }
     hash_documents(&mut hash, &plan.documents);
     let rest = json!([
-        plan.image, plan.env, plan.accounts, plan.secret_mounts,
-        format!("{:?}", (&plan.ports, &plan.resources, &plan.volumes, &plan.security, plan.grace, plan.health_port)),
+        plan.image,
+        plan.env,
+        plan.accounts,
+        plan.secret_mounts,
+        format!(
+            "{:?}",
+            (&plan.ports, &plan.resources, &plan.volumes, &plan.security, plan.grace, plan.health_port)
+        ),
     ]);
     hash.update(rest.to_string());
     hex::encode(hash.finalize())[..16].to_owned()
@@ -384,7 +409,12 @@ fn agent_document(agent: serde_json::Value) -> Document {
 const AGENT_CONFIG: &str = "/etc/oaas/agent/agent.json";
 
 /// The service's main file with the fragments that a component picks and the user's options on top.
-fn main_file(world: &World<'_>, place: Place<'_>, fragments: &[String], component: Option<&Component>) -> Option<Document> {
+fn main_file(
+    world: &World<'_>,
+    place: Place<'_>,
+    fragments: &[String],
+    component: Option<&Component>,
+) -> Option<Document> {
     if fragments.is_empty() {
         return None;
     }
@@ -424,11 +454,17 @@ fn further_file(world: &World<'_>, place: Place<'_>, file: &oaas_catalog::Config
                 .map(|line| line.as_str().map_or_else(|| line.to_string(), str::to_owned))
                 .collect(),
         ),
-        FileFormat::Oslo | FileFormat::Properties | FileFormat::Python | FileFormat::Yaml | FileFormat::Json => {
-            Content::Tree(world.tree(place, &file.content))
-        }
+        FileFormat::Oslo
+        | FileFormat::Properties
+        | FileFormat::Python
+        | FileFormat::Yaml
+        | FileFormat::Json => Content::Tree(world.tree(place, &file.content)),
     };
-    Document { path: world.text(place, &file.path), format: file.format, content: crate::Sensitive::new(content) }
+    Document {
+        path: world.text(place, &file.path),
+        format: file.format,
+        content: crate::Sensitive::new(content),
+    }
 }
 
 /// What the public endpoint leads to: every API of the cloud.
@@ -437,7 +473,8 @@ fn public_endpoint(world: &World<'_>, place: Place<'_>) -> PublicEndpointModel {
         let ports = place.component.into_iter().flat_map(|component| &component.ports);
         ports.into_iter().find(|port| port.name == name).map_or(0, |port| port.port)
     };
-    let password = place.service.secrets.keys().next().map(|name| world.secret(&secret_name(name), "password"));
+    let password =
+        place.service.secrets.keys().next().map(|name| world.secret(&secret_name(name), "password"));
     let routes = world
         .services
         .iter()
@@ -477,7 +514,8 @@ fn expand_wsgi(
     wsgi: &serde_json::Value,
 ) -> (serde_json::Value, Document) {
     const SETTINGS: &str = "/etc/oaas/uwsgi.ini";
-    let port = component.ports.iter().find(|port| wsgi["port"] == port.name.as_str()).map_or(0, |port| port.port);
+    let port =
+        component.ports.iter().find(|port| wsgi["port"] == port.name.as_str()).map_or(0, |port| port.port);
     let workers = resources(world.inputs, service, component).workers;
     let fixed = [
         ("module", wsgi["module"].as_str().unwrap_or_default().to_owned()),
@@ -509,7 +547,8 @@ fn expand_wsgi(
         format: FileFormat::Oslo,
         content: crate::Sensitive::new(Content::Sections(sections)),
     };
-    let mut program = json!({"command": ["uwsgi", "--ini", SETTINGS], "stop": {"signal": "TERM", "drain_seconds": 2}});
+    let mut program =
+        json!({"command": ["uwsgi", "--ini", SETTINGS], "stop": {"signal": "TERM", "drain_seconds": 2}});
     if let Some(env) = wsgi.get("env") {
         program["env"] = env.clone();
     }
@@ -544,10 +583,8 @@ fn schema_plan(world: &World<'_>, service: &Service) -> Result<Option<JobPlan>, 
             }],
         }},
     });
-    let accounts = BTreeMap::from([
-        (secret.clone(), secret_name(secret)),
-        (own, database_secret(&service.name)),
-    ]);
+    let accounts =
+        BTreeMap::from([(secret.clone(), secret_name(secret)), (own, database_secret(&service.name))]);
     let mut plan = JobPlan {
         name: schema_job(&service.name),
         service: service.name.clone(),
@@ -568,7 +605,12 @@ fn catalog_job(world: &World<'_>, service: &Service, job: &oaas_catalog::Job) ->
     let place = Place { service, component: None };
     let agent = json!({"component": job.name, "role": world.tree(place, &job.role)});
     let mut documents: Vec<Document> = main_file(world, place, &job.config, None).into_iter().collect();
-    documents.extend(job.files.iter().filter_map(|name| service.files.get(name)).map(|file| further_file(world, place, file)));
+    documents.extend(
+        job.files
+            .iter()
+            .filter_map(|name| service.files.get(name))
+            .map(|file| further_file(world, place, file)),
+    );
     documents.push(agent_document(agent));
     let secret_env = job
         .secret_env
@@ -583,7 +625,11 @@ fn catalog_job(world: &World<'_>, service: &Service, job: &oaas_catalog::Job) ->
         needs: job.needs.clone(),
         documents,
         accounts: world.account_secrets(&job.accounts),
-        secret_mounts: job.secret_mounts.iter().map(|(name, path)| (secret_name(name), path.clone())).collect(),
+        secret_mounts: job
+            .secret_mounts
+            .iter()
+            .map(|(name, path)| (secret_name(name), path.clone()))
+            .collect(),
         secret_env,
         hash: String::new(),
     };
@@ -594,7 +640,9 @@ fn catalog_job(world: &World<'_>, service: &Service, job: &oaas_catalog::Job) ->
 fn job_hash(world: &World<'_>, plan: &JobPlan) -> String {
     let mut hash = Sha256::new();
     let from_env = plan.secret_env.values().map(|(secret, _)| secret);
-    for secret in plan.accounts.values().chain(plan.secret_mounts.keys()).chain(from_env).collect::<BTreeSet<_>>() {
+    for secret in
+        plan.accounts.values().chain(plan.secret_mounts.keys()).chain(from_env).collect::<BTreeSet<_>>()
+    {
         hash_secret(world, &mut hash, secret);
     }
     hash_documents(&mut hash, &plan.documents);
@@ -636,7 +684,10 @@ impl Blueprint {
     pub fn hash(&self) -> String {
         let mut hash = Sha256::new();
         for component in self.components.values() {
-            hash.update(format!("{} {} {:?} {:?}", component.name, component.hash, component.replicas, component.ports));
+            hash.update(format!(
+                "{} {} {:?} {:?}",
+                component.name, component.hash, component.replicas, component.ports
+            ));
         }
         for job in self.jobs.values() {
             hash.update(job.object_name());

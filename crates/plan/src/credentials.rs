@@ -152,14 +152,19 @@ pub fn credentials(inputs: &Inputs<'_>) -> Vec<CredentialSpec> {
     }
     let publish = publish_plan(inputs);
     let public: BTreeSet<String> = publish.addresses.iter().cloned().collect();
-    for component in services.iter().flat_map(|service| &service.components).filter(|component| component.certificate) {
+    for component in
+        services.iter().flat_map(|service| &service.components).filter(|component| component.certificate)
+    {
         specs.push(certificate(inputs, component, &public));
     }
     specs
 }
 
 fn keeps_data(component: &Component) -> bool {
-    component.volumes.iter().any(|volume| matches!(volume.source, oaas_catalog::VolumeSource::PersistentGib(_)))
+    component
+        .volumes
+        .iter()
+        .any(|volume| matches!(volume.source, oaas_catalog::VolumeSource::PersistentGib(_)))
 }
 
 fn certificate(inputs: &Inputs<'_>, component: &Component, public: &BTreeSet<String>) -> CredentialSpec {

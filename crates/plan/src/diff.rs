@@ -53,7 +53,12 @@ pub fn diff(before: &Blueprint, after: &Blueprint, secrets: &BTreeSet<String>) -
     changes
 }
 
-fn component_changes(old: &ComponentPlan, new: &ComponentPlan, secrets: &BTreeSet<String>, changes: &mut Vec<Change>) {
+fn component_changes(
+    old: &ComponentPlan,
+    new: &ComponentPlan,
+    secrets: &BTreeSet<String>,
+    changes: &mut Vec<Change>,
+) {
     let first = changes.len();
     let mut note = |what: String, before: Option<String>, after: Option<String>, restarts: bool| {
         if before == after {
@@ -82,10 +87,15 @@ fn component_changes(old: &ComponentPlan, new: &ComponentPlan, secrets: &BTreeSe
         Some(format!("{}Mi", new.resources.memory_limit_mib)),
         true,
     );
-    let paths: BTreeSet<&String> = old.documents.iter().chain(&new.documents).map(|document| &document.path).collect();
+    let paths: BTreeSet<&String> =
+        old.documents.iter().chain(&new.documents).map(|document| &document.path).collect();
     for path in paths {
         let find = |documents: &[Document]| {
-            documents.iter().find(|document| document.path == *path).map(|d| options(path, d)).unwrap_or_default()
+            documents
+                .iter()
+                .find(|document| document.path == *path)
+                .map(|d| options(path, d))
+                .unwrap_or_default()
         };
         let (before, after) = (find(&old.documents), find(&new.documents));
         for option in before.keys().chain(after.keys()).collect::<BTreeSet<_>>() {
@@ -144,5 +154,8 @@ fn flatten(name: &str, tree: &serde_json::Value, found: &mut BTreeMap<String, St
 
 /// A text with every secret in it hidden. Very short secrets would hide half of every text, and none is generated.
 fn hidden(text: &str, secrets: &BTreeSet<String>) -> String {
-    secrets.iter().filter(|secret| secret.len() >= 8).fold(text.to_owned(), |text, secret| text.replace(secret, "***"))
+    secrets
+        .iter()
+        .filter(|secret| secret.len() >= 8)
+        .fold(text.to_owned(), |text, secret| text.replace(secret, "***"))
 }

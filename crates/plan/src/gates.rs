@@ -65,7 +65,10 @@ pub fn gates(blueprint: &Blueprint, observed: &Observed) -> Gates {
         .components
         .values()
         .map(|plan| {
-            let same = observed.components.get(&plan.name).is_some_and(|state| state.hash.as_ref() == Some(&plan.hash));
+            let same = observed
+                .components
+                .get(&plan.name)
+                .is_some_and(|state| state.hash.as_ref() == Some(&plan.hash));
             let gate = if same { Gate::Open } else { gate(blueprint, observed, &plan.needs) };
             (plan.name.clone(), gate)
         })
@@ -82,8 +85,11 @@ pub fn gates(blueprint: &Blueprint, observed: &Observed) -> Gates {
         gate(blueprint, observed, &[Need::Ready(identity.component.clone()), Need::Job(identity.job.clone())])
     });
     let content = blueprint.identity.as_ref().map(|_| {
-        let needs: Vec<Need> =
-            blueprint.registrations.iter().map(|registration| Need::Registered(registration.service.clone())).collect();
+        let needs: Vec<Need> = blueprint
+            .registrations
+            .iter()
+            .map(|registration| Need::Registered(registration.service.clone()))
+            .collect();
         gate(blueprint, observed, &needs)
     });
     Gates { components, jobs, registration, content }
@@ -108,13 +114,16 @@ fn unmet(blueprint: &Blueprint, observed: &Observed, need: &Need) -> Option<Wait
             }
             wait(name, format!("waits for {name}"))
         }
-        Need::Schema(service) => job_wait(blueprint, observed, &schema_job(service), &format!("the databases of {service}")),
+        Need::Schema(service) => {
+            job_wait(blueprint, observed, &schema_job(service), &format!("the databases of {service}"))
+        }
         Need::Job(name) => {
             let title = blueprint.jobs.get(name).map(|job| job.title.clone()).unwrap_or_default();
             job_wait(blueprint, observed, name, &format!("the job {name}, which {title}"))
         }
         Need::Registered(service) => {
-            let wanted = blueprint.registrations.iter().find(|registration| registration.service == *service)?;
+            let wanted =
+                blueprint.registrations.iter().find(|registration| registration.service == *service)?;
             if observed.registered.get(service) == Some(&wanted.hash) {
                 return None;
             }
@@ -135,7 +144,9 @@ fn job_wait(blueprint: &Blueprint, observed: &Observed, name: &str, what: &str) 
     let job = blueprint.jobs.get(name)?;
     let (reason, message) = match observed.jobs.get(&job.object_name()) {
         Some(JobState::Succeeded) => return None,
-        Some(JobState::Failed(why)) => (Reason::JobFailed, format!("waits for {what}: the job failed: {why}")),
+        Some(JobState::Failed(why)) => {
+            (Reason::JobFailed, format!("waits for {what}: the job failed: {why}"))
+        }
         Some(JobState::Active) | None => (Reason::WaitsForDependency, format!("waits for {what}")),
     };
     Some(Wait { reason, message, on: Some(name.to_owned()) })

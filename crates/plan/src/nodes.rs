@@ -40,14 +40,17 @@ pub const CHASSIS: &str = "oaas.dev/chassis";
 pub fn node_plans(inputs: &Inputs<'_>) -> Vec<NodePlan> {
     let mark = format!("{}.{}", inputs.cloud.namespace, inputs.cloud.name);
     let foreign = |node: &Node| {
-        [COMPUTE, NETWORK, CHASSIS].iter().any(|label| node.labels.get(*label).is_some_and(|owner| *owner != mark))
+        [COMPUTE, NETWORK, CHASSIS]
+            .iter()
+            .any(|label| node.labels.get(*label).is_some_and(|owner| *owner != mark))
     };
     inputs
         .nodes
         .iter()
         .filter(|node| !foreign(node))
         .map(|node| {
-            let mut plan = NodePlan { name: node.name.clone(), gateway: node.has("network"), ..NodePlan::default() };
+            let mut plan =
+                NodePlan { name: node.name.clone(), gateway: node.has("network"), ..NodePlan::default() };
             let mut label = |name: &str, wanted: bool| {
                 if wanted {
                     plan.labels.insert(name.to_owned(), mark.clone());
@@ -56,8 +59,11 @@ pub fn node_plans(inputs: &Inputs<'_>) -> Vec<NodePlan> {
             label(COMPUTE, node.has("compute"));
             label(NETWORK, node.has("network"));
             label(CHASSIS, node.has("compute") || node.has("network"));
-            let told: Interfaces =
-                node.interfaces.as_deref().and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
+            let told: Interfaces = node
+                .interfaces
+                .as_deref()
+                .and_then(|text| serde_json::from_str(text).ok())
+                .unwrap_or_default();
             let tunnel = inputs.spec.network.as_ref().and_then(|network| network.tunnel.as_ref());
             plan.tunnel_interface = tunnel.and_then(|tunnel| tunnel.interface.clone()).or(told.tunnel);
             plan.physical_networks = told.physical_networks;

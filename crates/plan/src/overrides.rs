@@ -25,7 +25,9 @@ pub(crate) fn enabled_services<'a>(inputs: &Inputs<'a>, release: &'a Release) ->
         .services_of(release)
         .filter(|service| {
             let said = inputs.spec.services.get(&service.name).and_then(|wanted| wanted.enabled);
-            said.unwrap_or_else(|| profile.is_some_and(|profile| profile.services.contains_key(&service.name)))
+            said.unwrap_or_else(|| {
+                profile.is_some_and(|profile| profile.services.contains_key(&service.name))
+            })
         })
         .collect()
 }
@@ -64,7 +66,12 @@ pub(crate) fn wanted<'a>(
 }
 
 /// Put the user's options on top of a component's main file.
-pub(crate) fn apply_options(inputs: &Inputs<'_>, service: &Service, component: &Component, sections: &mut Sections) {
+pub(crate) fn apply_options(
+    inputs: &Inputs<'_>,
+    service: &Service,
+    component: &Component,
+    sections: &mut Sections,
+) {
     let index = inputs.catalog.options(&inputs.spec.release, service);
     let mut said: Vec<&Wanted> = wanted(inputs, service, component).collect();
     // The component's own words come last, so that they win.
@@ -135,7 +142,11 @@ pub(crate) fn millis(amount: &str) -> Option<u32> {
 }
 
 /// Requests and limits of a component with what the resource says on top.
-pub(crate) fn resources(inputs: &Inputs<'_>, service: &Service, component: &Component) -> oaas_catalog::Resources {
+pub(crate) fn resources(
+    inputs: &Inputs<'_>,
+    service: &Service,
+    component: &Component,
+) -> oaas_catalog::Resources {
     let mut resources = component.resources.clone();
     let mut said: Vec<&Wanted> = wanted(inputs, service, component).collect();
     said.reverse();
@@ -143,7 +154,9 @@ pub(crate) fn resources(inputs: &Inputs<'_>, service: &Service, component: &Comp
         let empty = BTreeMap::new();
         let (requests, limits) =
             wanted.resources.as_ref().map_or((&empty, &empty), |given| (&given.requests, &given.limits));
-        let memory = |amounts: &BTreeMap<String, oaas_api::Amount>| amounts.get("memory").and_then(|a| mebibytes(&a.0));
+        let memory = |amounts: &BTreeMap<String, oaas_api::Amount>| {
+            amounts.get("memory").and_then(|a| mebibytes(&a.0))
+        };
         resources.memory_mib = memory(requests).unwrap_or(resources.memory_mib);
         let short = wanted.memory.as_ref().and_then(|amount| mebibytes(&amount.0));
         resources.memory_limit_mib = memory(limits).or(short).unwrap_or(resources.memory_limit_mib);

@@ -77,9 +77,16 @@ impl PublishPlan {
 pub fn publish_plan(inputs: &Inputs<'_>) -> PublishPlan {
     let spec = inputs.spec.publish.clone().unwrap_or_default();
     let controllers = || inputs.nodes.iter().filter(|node| node.has("controller"));
-    let node_addresses: Vec<String> =
-        controllers().chain(inputs.nodes).filter_map(|node| node.address).map(|address| address.to_string()).collect();
-    let address = spec.address.clone().or_else(|| node_addresses.first().cloned()).unwrap_or_else(|| "127.0.0.1".into());
+    let node_addresses: Vec<String> = controllers()
+        .chain(inputs.nodes)
+        .filter_map(|node| node.address)
+        .map(|address| address.to_string())
+        .collect();
+    let address = spec
+        .address
+        .clone()
+        .or_else(|| node_addresses.first().cloned())
+        .unwrap_or_else(|| "127.0.0.1".into());
     let mut addresses = vec![address.clone()];
     addresses.extend(node_addresses);
     addresses.sort();
@@ -107,7 +114,10 @@ pub fn publish_plan(inputs: &Inputs<'_>) -> PublishPlan {
 fn own_port(inputs: &Inputs<'_>, key: PublishKey) -> Option<u16> {
     let release = inputs.catalog.releases().get(&inputs.spec.release)?;
     enabled_services(inputs, release).iter().flat_map(|service| &service.components).find_map(|component| {
-        let port = component.ports.iter().find(|port| matches!(&port.expose, Expose::NodePort(name) if name == key.name()))?;
+        let port = component
+            .ports
+            .iter()
+            .find(|port| matches!(&port.expose, Expose::NodePort(name) if name == key.name()))?;
         inputs.observed.own_node_ports.get(&format!("{}/{}", component.name, port.name)).copied()
     })
 }

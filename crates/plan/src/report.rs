@@ -38,7 +38,10 @@ impl Report {
     pub fn first_wait(&self) -> Option<&Progress> {
         let roots = || self.items.iter().filter(|item| item.why.is_some() && item.on.is_none());
         let starting = |item: &&Progress| matches!(item.why, Some((Reason::Starting | Reason::Rolling, _)));
-        roots().find(|item| !starting(item)).or_else(|| roots().next()).or_else(|| self.items.iter().find(|i| i.why.is_some()))
+        roots()
+            .find(|item| !starting(item))
+            .or_else(|| roots().next())
+            .or_else(|| self.items.iter().find(|i| i.why.is_some()))
     }
 
     /// The chain of causes of a component, from itself to the root.
@@ -50,7 +53,10 @@ impl Report {
                 break;
             }
             chain.push(item);
-            next = item.on.as_ref().and_then(|on| self.items.iter().find(|other| other.name == *on && other.why.is_some()));
+            next = item
+                .on
+                .as_ref()
+                .and_then(|on| self.items.iter().find(|other| other.name == *on && other.why.is_some()));
         }
         chain
     }
@@ -78,10 +84,12 @@ pub fn report(blueprint: &Blueprint, gates: &Gates, observed: &Observed) -> Repo
             match state {
                 None => item.why = Some((Reason::Starting, "is being created".into())),
                 Some(state) if state.ready < state.desired => {
-                    item.why = Some((Reason::Starting, format!("starts ({}/{} ready)", state.ready, state.desired)));
+                    item.why =
+                        Some((Reason::Starting, format!("starts ({}/{} ready)", state.ready, state.desired)));
                 }
                 Some(state) if state.updated < state.desired || state.hash.as_ref() != Some(&plan.hash) => {
-                    item.why = Some((Reason::Rolling, format!("rolls ({}/{} new)", state.updated, state.desired)));
+                    item.why =
+                        Some((Reason::Rolling, format!("rolls ({}/{} new)", state.updated, state.desired)));
                 }
                 Some(_) => {}
             }
@@ -114,7 +122,13 @@ pub fn report(blueprint: &Blueprint, gates: &Gates, observed: &Observed) -> Repo
             None => (Reason::Acting, format!("registers {}", missing.join(", "))),
         });
         let on = if why.is_some() { gate.waits().first().and_then(|wait| wait.on.clone()) } else { None };
-        items.push(Progress { name: "registration".into(), ready: u32::from(why.is_none()), wanted: 1, why, on });
+        items.push(Progress {
+            name: "registration".into(),
+            ready: u32::from(why.is_none()),
+            wanted: 1,
+            why,
+            on,
+        });
     }
     Report { items }
 }

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use oaas_catalog::{Component, Provides, Reference, Release, Scalar, Segment, Service, Tree, Value, WorkloadKind};
+use oaas_catalog::{
+    Component, Provides, Reference, Release, Scalar, Segment, Service, Tree, Value, WorkloadKind,
+};
 use serde_json::json;
 
 use crate::credentials::{account, database_secret, messaging_secret, secret_name, user_secret};
@@ -52,9 +54,9 @@ impl<'a> World<'a> {
 
     /// A component and its service, by the component's name.
     pub(crate) fn component(&self, name: &str) -> Option<(&'a Service, &'a Component)> {
-        self.services
-            .iter()
-            .find_map(|service| service.components.iter().find(|c| c.name == name).map(|component| (*service, component)))
+        self.services.iter().find_map(|service| {
+            service.components.iter().find(|c| c.name == name).map(|component| (*service, component))
+        })
     }
 
     /// The DNS name of a Service.
@@ -96,7 +98,9 @@ impl<'a> World<'a> {
     pub(crate) fn internal_url(&self, service: &str) -> String {
         let api = self.services.iter().find(|s| s.name == service).and_then(|s| s.api.as_ref());
         let Some(api) = api else { return String::new() };
-        let port = self.component(&api.component).and_then(|(_, c)| c.ports.iter().find(|port| port.name == api.port));
+        let port = self
+            .component(&api.component)
+            .and_then(|(_, c)| c.ports.iter().find(|port| port.name == api.port));
         let scheme = if port.is_some_and(|port| port.tls) { "https" } else { "http" };
         format!("{scheme}://{}:{}", self.host(&api.component), port.map_or(0, |port| port.port))
     }
@@ -124,7 +128,8 @@ impl<'a> World<'a> {
     }
 
     fn database_url(&self, database: &str) -> String {
-        let owner = self.services.iter().find(|service| service.databases.iter().any(|name| name == database));
+        let owner =
+            self.services.iter().find(|service| service.databases.iter().any(|name| name == database));
         let (Some(owner), Some((host, port))) = (owner, self.database_server()) else { return String::new() };
         let password = self.secret(&database_secret(&owner.name), "password");
         let user = account(&owner.name);
@@ -168,9 +173,10 @@ impl<'a> World<'a> {
             Reference::Members(name) => self.members(name).join(","),
             Reference::Hosts(name) => self.hosts(name).join(","),
             Reference::Ovsdb(name) => self.ovsdb(name).join(","),
-            Reference::ReplicaCount(name) => {
-                self.component(name).map_or(0, |(service, component)| replicas(self.inputs, service, component).0).to_string()
-            }
+            Reference::ReplicaCount(name) => self
+                .component(name)
+                .map_or(0, |(service, component)| replicas(self.inputs, service, component).0)
+                .to_string(),
             Reference::Workers => limits().map_or(1, |resources| resources.workers).to_string(),
             Reference::MemoryMib => limits().map_or(0, |resources| resources.memory_limit_mib).to_string(),
             Reference::MemoryBytes => {
@@ -180,7 +186,9 @@ impl<'a> World<'a> {
             Reference::MessagingAccounts => String::new(),
             Reference::Python => self.release.python.clone(),
             Reference::Service => place.service.name.clone(),
-            Reference::Component => place.component.map(|component| component.name.clone()).unwrap_or_default(),
+            Reference::Component => {
+                place.component.map(|component| component.name.clone()).unwrap_or_default()
+            }
             Reference::Namespace => cloud.namespace.clone(),
             Reference::Cloud => cloud.name.clone(),
             Reference::Region => REGION.to_owned(),
@@ -249,9 +257,11 @@ impl<'a> World<'a> {
                     }
                 })
                 .collect(),
-            Tree::Map(items) => {
-                items.iter().map(|(key, item)| (key.clone(), self.tree(place, item))).collect::<serde_json::Map<_, _>>().into()
-            }
+            Tree::Map(items) => items
+                .iter()
+                .map(|(key, item)| (key.clone(), self.tree(place, item)))
+                .collect::<serde_json::Map<_, _>>()
+                .into(),
         }
     }
 
@@ -302,7 +312,9 @@ fn alone(scalar: &Scalar) -> Option<&Reference> {
 fn percent_encode(text: &str) -> String {
     text.bytes()
         .map(|byte| match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => char::from(byte).to_string(),
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
+                char::from(byte).to_string()
+            }
             _ => format!("%{byte:02X}"),
         })
         .collect()

@@ -100,7 +100,9 @@ fn services(inputs: &Inputs<'_>, problems: &mut Problems) {
     let Some(release) = inputs.catalog.releases().get(&inputs.spec.release) else { return };
     let all: Vec<&Service> = inputs.catalog.services_of(release).collect();
     let mut names: BTreeSet<&str> = all.iter().map(|service| service.name.as_str()).collect();
-    names.extend(all.iter().flat_map(|service| service.components.iter().map(|component| component.name.as_str())));
+    names.extend(
+        all.iter().flat_map(|service| service.components.iter().map(|component| component.name.as_str())),
+    );
     for (name, wanted) in &inputs.spec.services {
         let path = format!("spec.services.{name}");
         if !names.contains(name.as_str()) {
@@ -110,13 +112,15 @@ fn services(inputs: &Inputs<'_>, problems: &mut Problems) {
         }
         let component = all.iter().find_map(|service| service.components.iter().find(|c| c.name == *name));
         let service = all.iter().find(|service| service.name == *name);
-        let owner = service.or_else(|| all.iter().find(|service| service.components.iter().any(|c| c.name == *name)));
+        let owner =
+            service.or_else(|| all.iter().find(|service| service.components.iter().any(|c| c.name == *name)));
         if let (Some(replicas), Some(component)) = (wanted.replicas, component) {
             count(&format!("{path}.replicas"), replicas, component, problems);
         } else if let (Some(_), Some(service)) = (wanted.replicas, service)
             && service.components.len() != 1
         {
-            let parts: Vec<&str> = service.components.iter().map(|component| component.name.as_str()).collect();
+            let parts: Vec<&str> =
+                service.components.iter().map(|component| component.name.as_str()).collect();
             let hint = format!("set replicas under one of {}", parts.join(", "));
             problems.add(format!("{path}.replicas"), format!("{name} has several components"), Some(hint));
         }
@@ -124,11 +128,14 @@ fn services(inputs: &Inputs<'_>, problems: &mut Problems) {
             options(inputs, &format!("{path}.config"), &wanted.config, index, problems);
         } else if !wanted.config.is_empty() {
             let hint = "put the options under `unchecked`".to_owned();
-            problems.add(format!("{path}.config"), format!("the options of {name} are not known"), Some(hint));
+            problems.add(
+                format!("{path}.config"),
+                format!("the options of {name} are not known"),
+                Some(hint),
+            );
         }
         secrets(inputs, &format!("{path}.unchecked"), &wanted.unchecked, problems);
     }
-
 }
 
 fn count(path: &str, replicas: i32, component: &oaas_catalog::Component, problems: &mut Problems) {
@@ -136,16 +143,30 @@ fn count(path: &str, replicas: i32, component: &oaas_catalog::Component, problem
     let name = &component.name;
     if component.kind == DaemonSet {
         let hint = "label or unlabel nodes instead".to_owned();
-        problems.add(path, format!("{name} runs once on each node of its kind and takes no replicas"), Some(hint));
+        problems.add(
+            path,
+            format!("{name} runs once on each node of its kind and takes no replicas"),
+            Some(hint),
+        );
     } else if component.replicas.rule == ReplicaRule::Odd && replicas % 2 == 0 {
         let hint = format!("take {} or {}", (replicas - 1).max(1), replicas + 1);
-        problems.add(path, format!("{name} votes: {replicas} replicas do not make a quorum better than one less"), Some(hint));
+        problems.add(
+            path,
+            format!("{name} votes: {replicas} replicas do not make a quorum better than one less"),
+            Some(hint),
+        );
     } else if component.replicas.rule == ReplicaRule::One && replicas > 1 {
         problems.add(path, format!("{name} runs once only"), Some("leave replicas out".into()));
     }
 }
 
-fn options(inputs: &Inputs<'_>, path: &str, sections: &Sections, index: &OptionIndex, problems: &mut Problems) {
+fn options(
+    inputs: &Inputs<'_>,
+    path: &str,
+    sections: &Sections,
+    index: &OptionIndex,
+    problems: &mut Problems,
+) {
     for (section, options) in sections {
         for (option, value) in options {
             let path = format!("{path}.{section}.{option}");
@@ -168,7 +189,11 @@ fn unknown_option(path: &str, section: &str, option: &str, index: &OptionIndex, 
     } else if index.options(section).next().is_none() {
         let names: Vec<&str> = index.sections().collect();
         let sections = suggestion(section, names.into_iter());
-        if sections.starts_with("did") { sections } else { "there is no such section; put it under `unchecked` if a plugin reads it".into() }
+        if sections.starts_with("did") {
+            sections
+        } else {
+            "there is no such section; put it under `unchecked` if a plugin reads it".into()
+        }
     } else {
         "put it under `unchecked` if a plugin reads it".into()
     };
@@ -211,10 +236,17 @@ fn option_value(path: &str, value: &ConfigValue, info: &OptionInfo, problems: &m
         problems.add(path, message, Some(format!("the option takes: {}", info.type_name)));
         return;
     }
-    let choices: Vec<String> =
-        info.choices.iter().map(|choice| choice.as_str().map_or_else(|| choice.to_string(), str::to_owned)).collect();
+    let choices: Vec<String> = info
+        .choices
+        .iter()
+        .map(|choice| choice.as_str().map_or_else(|| choice.to_string(), str::to_owned))
+        .collect();
     if !choices.is_empty() && !choices.contains(&text) {
-        problems.add(path, format!("{text} is not one of the choices"), Some(suggestion(&text, choices.iter().map(String::as_str))));
+        problems.add(
+            path,
+            format!("{text} is not one of the choices"),
+            Some(suggestion(&text, choices.iter().map(String::as_str))),
+        );
     }
 }
 
@@ -249,12 +281,20 @@ fn networks(inputs: &Inputs<'_>, problems: &mut Problems) {
             problems.add(format!("{path}.name"), format!("{} is not a DNS label", network.name), Some(hint));
         }
         let Ok(cidr) = network.cidr.parse::<IpNet>() else {
-            problems.add(format!("{path}.cidr"), format!("{} is not a network", network.cidr), Some("write it as 192.168.100.0/24".into()));
+            problems.add(
+                format!("{path}.cidr"),
+                format!("{} is not a network", network.cidr),
+                Some("write it as 192.168.100.0/24".into()),
+            );
             continue;
         };
         if cidr.addr() != cidr.network() {
             let hint = format!("write {}", cidr.trunc());
-            problems.add(format!("{path}.cidr"), format!("{cidr} has bits set beyond its prefix"), Some(hint));
+            problems.add(
+                format!("{path}.cidr"),
+                format!("{cidr} has bits set beyond its prefix"),
+                Some(hint),
+            );
         }
         for (name, other) in &seen {
             if other.contains(&cidr) || cidr.contains(other) {
@@ -264,7 +304,11 @@ fn networks(inputs: &Inputs<'_>, problems: &mut Problems) {
         for node in inputs.nodes {
             if let Some(address) = node.address.filter(|address| cidr.contains(address)) {
                 let hint = Some("take a network that the nodes are not in".into());
-                problems.add(format!("{path}.cidr"), format!("{cidr} holds the address {address} of node {}", node.name), hint);
+                problems.add(
+                    format!("{path}.cidr"),
+                    format!("{cidr} holds the address {address} of node {}", node.name),
+                    hint,
+                );
                 break;
             }
         }
@@ -291,7 +335,9 @@ fn networks(inputs: &Inputs<'_>, problems: &mut Problems) {
 }
 
 fn pool_problems(path: &str, pool: &str, cidr: IpNet, gateway: Option<IpAddr>, problems: &mut Problems) {
-    let ends = pool.split_once('-').map(|(first, last)| (first.trim().parse::<IpAddr>(), last.trim().parse::<IpAddr>()));
+    let ends = pool
+        .split_once('-')
+        .map(|(first, last)| (first.trim().parse::<IpAddr>(), last.trim().parse::<IpAddr>()));
     let Some((Ok(first), Ok(last))) = ends else {
         let hint = Some("write it as 192.168.100.101-192.168.100.200".into());
         problems.add(path, format!("{pool} is not a range of addresses"), hint);
@@ -300,9 +346,17 @@ fn pool_problems(path: &str, pool: &str, cidr: IpNet, gateway: Option<IpAddr>, p
     if first > last {
         problems.add(path, format!("{first} comes after {last}"), Some(format!("write {last}-{first}")));
     } else if !cidr.contains(&first) || !cidr.contains(&last) {
-        problems.add(path, format!("the pool {pool} is outside {cidr}"), Some(format!("take addresses of {cidr}")));
+        problems.add(
+            path,
+            format!("the pool {pool} is outside {cidr}"),
+            Some(format!("take addresses of {cidr}")),
+        );
     } else if let Some(gateway) = gateway.filter(|gateway| first <= *gateway && *gateway <= last) {
-        problems.add(path, format!("the pool {pool} holds the gateway {gateway}"), Some("leave the gateway out of it".into()));
+        problems.add(
+            path,
+            format!("the pool {pool} holds the gateway {gateway}"),
+            Some("leave the gateway out of it".into()),
+        );
     }
 }
 
@@ -318,7 +372,11 @@ fn publish(inputs: &Inputs<'_>, problems: &mut Problems) {
     for (name, port) in ports.into_iter().filter_map(|(name, port)| port.map(|port| (name, port))) {
         let path = format!("spec.publish.{name}");
         if !(30000..=32767).contains(&port) {
-            problems.add(path.clone(), format!("{port} is not a NodePort"), Some("take one from 30000 to 32767".into()));
+            problems.add(
+                path.clone(),
+                format!("{port} is not a NodePort"),
+                Some("take one from 30000 to 32767".into()),
+            );
         }
         if let Some(owner) = inputs.observed.taken_node_ports.get(&port) {
             let hint = Some("leave it out to get a free one".into());

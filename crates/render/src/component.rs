@@ -19,7 +19,8 @@ pub(crate) fn component(blueprint: &Blueprint, plan: &ComponentPlan) -> OpenStac
         spec: OpenStackComponentSpec {
             cloud: blueprint.cloud.name.clone(),
             component: plan.name.clone(),
-            replicas: (scaling == Scaling::Replicas).then(|| i32::try_from(plan.replicas).unwrap_or(i32::MAX)),
+            replicas: (scaling == Scaling::Replicas)
+                .then(|| i32::try_from(plan.replicas).unwrap_or(i32::MAX)),
             scaling,
             quorum: plan.rule.rule == ReplicaRule::Odd,
         },

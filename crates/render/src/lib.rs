@@ -22,7 +22,9 @@ mod secret;
 mod service;
 mod workload;
 
-pub use labels::{ANNOTATION_HASH, ANNOTATION_REPLICAS, ANNOTATION_REPLICAS_APPLIED, config_secret, labels, selector};
+pub use labels::{
+    ANNOTATION_HASH, ANNOTATION_REPLICAS, ANNOTATION_REPLICAS_APPLIED, config_secret, labels, selector,
+};
 pub use objects::Objects;
 pub use render::{Rendered, render};
 pub use secret::credential;

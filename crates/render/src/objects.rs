@@ -217,14 +217,19 @@ mod tests {
         let names: Vec<_> = kinds.0.iter().map(|(kind, _)| kind.as_str()).collect();
         assert_eq!(names.len(), 15);
         let at = |kind: &str| names.iter().position(|name| *name == kind).unwrap();
-        assert!(at("Secret") < at("Deployment") && at("ServiceAccount") < at("Job") && at("Service") < at("StatefulSet"));
+        assert!(
+            at("Secret") < at("Deployment")
+                && at("ServiceAccount") < at("Job")
+                && at("Service") < at("StatefulSet")
+        );
         assert_eq!(objects.len(), 1);
         assert!(Objects::default().is_empty());
     }
 
     #[test]
     fn labels_and_namespace_reach_every_object() {
-        let mut objects = Objects { jobs: vec![Job::default()], secrets: vec![Secret::default()], ..Objects::default() };
+        let mut objects =
+            Objects { jobs: vec![Job::default()], secrets: vec![Secret::default()], ..Objects::default() };
         objects.secrets[0].metadata.labels = Some(BTreeMap::from([("a".into(), "own".into())]));
         objects.label(&BTreeMap::from([("a".into(), "1".into()), ("b".into(), "2".into())]));
         objects.namespace("clouds");

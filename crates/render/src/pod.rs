@@ -3,12 +3,14 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::{
-    Capabilities, Container, ContainerPort, EnvVar, EnvVarSource, HTTPGetAction, KeyToPath, ObjectFieldSelector,
-    PodDNSConfig, PodDNSConfigOption, PodSecurityContext, PodSpec, PodTemplateSpec, Probe, ProjectedVolumeSource,
-    ResourceRequirements, SeccompProfile, SecretKeySelector, SecretProjection, SecretVolumeSource, SecurityContext, Volume,
-    VolumeMount, VolumeProjection,
+    Capabilities, Container, ContainerPort, EnvVar, EnvVarSource, HTTPGetAction, KeyToPath,
+    ObjectFieldSelector, PodDNSConfig, PodDNSConfigOption, PodSecurityContext, PodSpec, PodTemplateSpec,
+    Probe, ProjectedVolumeSource, ResourceRequirements, SeccompProfile, SecretKeySelector, SecretProjection,
+    SecretVolumeSource, SecurityContext, Volume, VolumeMount, VolumeProjection,
 };
-use k8s_openapi::api::core::v1::{ConfigMapVolumeSource, EmptyDirVolumeSource, HostPathVolumeSource, PersistentVolumeClaimVolumeSource};
+use k8s_openapi::api::core::v1::{
+    ConfigMapVolumeSource, EmptyDirVolumeSource, HostPathVolumeSource, PersistentVolumeClaimVolumeSource,
+};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
@@ -42,7 +44,12 @@ pub(crate) fn template(blueprint: &Blueprint, plan: &ComponentPlan) -> PodTempla
     pod.directories(&plan.secret_mounts);
     if plan.node_settings {
         let source = ConfigMapVolumeSource { name: NODES.into(), ..ConfigMapVolumeSource::default() };
-        pod.volume(Volume { name: NODES.into(), config_map: Some(source), ..Volume::default() }, "/etc/oaas/nodes", true, false);
+        pod.volume(
+            Volume { name: NODES.into(), config_map: Some(source), ..Volume::default() },
+            "/etc/oaas/nodes",
+            true,
+            false,
+        );
     }
     for volume in &plan.volumes {
         pod.declared(plan, volume);
@@ -88,7 +95,8 @@ pub(crate) fn template(blueprint: &Blueprint, plan: &ComponentPlan) -> PodTempla
             security_context: Some(pod_security(&plan.security)),
             host_network: plan.security.host_network.then_some(true),
             host_pid: plan.security.host_pid.then_some(true),
-            priority_class_name: (plan.kind == WorkloadKind::DaemonSet).then(|| "system-node-critical".to_owned()),
+            priority_class_name: (plan.kind == WorkloadKind::DaemonSet)
+                .then(|| "system-node-critical".to_owned()),
             termination_grace_period_seconds: Some(i64::from(plan.grace)),
             ..pod_defaults(plan.security.host_network)
         }),
@@ -121,7 +129,10 @@ pub(crate) fn job_template(blueprint: &Blueprint, job: &JobPlan) -> PodTemplateS
         ..Container::default()
     };
     PodTemplateSpec {
-        metadata: Some(ObjectMeta { labels: Some(labels(&blueprint.cloud, Some(&job.name))), ..ObjectMeta::default() }),
+        metadata: Some(ObjectMeta {
+            labels: Some(labels(&blueprint.cloud, Some(&job.name))),
+            ..ObjectMeta::default()
+        }),
         spec: Some(PodSpec {
             containers: vec![container],
             volumes: Some(pod.volumes),
@@ -292,7 +303,12 @@ impl Builder {
             items: (!items.is_empty()).then_some(items),
             ..SecretVolumeSource::default()
         };
-        self.volume(Volume { name: name.to_owned(), secret: Some(source), ..Volume::default() }, path, true, false);
+        self.volume(
+            Volume { name: name.to_owned(), secret: Some(source), ..Volume::default() },
+            path,
+            true,
+            false,
+        );
     }
 
     fn directories(&mut self, mounts: &BTreeMap<String, String>) {
@@ -310,13 +326,22 @@ impl Builder {
             .map(|(file, secret)| VolumeProjection {
                 secret: Some(SecretProjection {
                     name: secret.clone(),
-                    items: Some(vec![KeyToPath { key: "password".into(), path: file.clone(), mode: None, user: None }]),
+                    items: Some(vec![KeyToPath {
+                        key: "password".into(),
+                        path: file.clone(),
+                        mode: None,
+                        user: None,
+                    }]),
                     optional: None,
                 }),
                 ..VolumeProjection::default()
             })
             .collect();
-        let source = ProjectedVolumeSource { sources: Some(sources), default_mode: Some(SECRET_MODE), default_user: None };
+        let source = ProjectedVolumeSource {
+            sources: Some(sources),
+            default_mode: Some(SECRET_MODE),
+            default_user: None,
+        };
         let volume = Volume { name: "accounts".into(), projected: Some(source), ..Volume::default() };
         self.volume(volume, "/etc/oaas/accounts", true, false);
     }
@@ -348,7 +373,8 @@ impl Builder {
                     (false, true) => Some("FileOrCreate"),
                     (false, false) => Some("DirectoryOrCreate"),
                 };
-                source.host_path = Some(HostPathVolumeSource { path: path.clone(), type_: kind.map(str::to_owned) });
+                source.host_path =
+                    Some(HostPathVolumeSource { path: path.clone(), type_: kind.map(str::to_owned) });
             }
             VolumeSource::Scratch { memory } => {
                 source.empty_dir = Some(EmptyDirVolumeSource {

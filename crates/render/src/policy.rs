@@ -14,10 +14,13 @@ const OPERATOR_NAMESPACE: &str = "oaas-system";
 
 /// Pods of a cloud are reached by each other, by the operator and by the nodes; published ports by everyone.
 pub(crate) fn policies(blueprint: &Blueprint, node_addresses: &[String]) -> Vec<NetworkPolicy> {
-    let from_namespace = NetworkPolicyPeer { pod_selector: Some(LabelSelector::default()), ..NetworkPolicyPeer::default() };
+    let from_namespace =
+        NetworkPolicyPeer { pod_selector: Some(LabelSelector::default()), ..NetworkPolicyPeer::default() };
     let operator = [("kubernetes.io/metadata.name".to_owned(), OPERATOR_NAMESPACE.to_owned())].into();
-    let from_operator =
-        NetworkPolicyPeer { namespace_selector: Some(label_selector(operator)), ..NetworkPolicyPeer::default() };
+    let from_operator = NetworkPolicyPeer {
+        namespace_selector: Some(label_selector(operator)),
+        ..NetworkPolicyPeer::default()
+    };
     let from_nodes = node_addresses.iter().map(|address| NetworkPolicyPeer {
         ip_block: Some(IPBlock {
             cidr: format!("{address}/{}", if address.contains(':') { 128 } else { 32 }),

@@ -14,6 +14,7 @@ pub fn credential(blueprint: &Blueprint, name: &str, values: &BTreeMap<String, S
     let mut metadata = metadata(blueprint, name, None);
     metadata.labels.get_or_insert_default().insert(names::LABEL_DATA.into(), "true".into());
     metadata.annotations.get_or_insert_default().insert(names::ANNOTATION_APPLY.into(), "create".into());
-    let data = values.iter().map(|(key, value)| (key.clone(), ByteString(value.expose().clone().into_bytes())));
+    let data =
+        values.iter().map(|(key, value)| (key.clone(), ByteString(value.expose().clone().into_bytes())));
     Secret { metadata, data: Some(data.collect()), ..Secret::default() }
 }

@@ -4,11 +4,13 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::ByteString;
 use k8s_openapi::api::apps::v1::{
-    DaemonSet, DaemonSetSpec, DaemonSetUpdateStrategy, Deployment, DeploymentSpec, DeploymentStrategy, RollingUpdateDaemonSet,
-    RollingUpdateDeployment, StatefulSet, StatefulSetPersistentVolumeClaimRetentionPolicy, StatefulSetSpec,
+    DaemonSet, DaemonSetSpec, DaemonSetUpdateStrategy, Deployment, DeploymentSpec, DeploymentStrategy,
+    RollingUpdateDaemonSet, RollingUpdateDeployment, StatefulSet,
+    StatefulSetPersistentVolumeClaimRetentionPolicy, StatefulSetSpec,
 };
 use k8s_openapi::api::core::v1::{
-    PersistentVolumeClaim, PersistentVolumeClaimSpec, Secret, TopologySpreadConstraint, VolumeResourceRequirements,
+    PersistentVolumeClaim, PersistentVolumeClaimSpec, Secret, TopologySpreadConstraint,
+    VolumeResourceRequirements,
 };
 use k8s_openapi::api::policy::v1::{PodDisruptionBudget, PodDisruptionBudgetSpec};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
@@ -18,7 +20,10 @@ use oaas_api::names;
 use oaas_catalog::{ReplicaRule, VolumeSource, WorkloadKind};
 use oaas_plan::{Blueprint, ComponentPlan, Document};
 
-use crate::labels::{ANNOTATION_HASH, ANNOTATION_REPLICAS, ANNOTATION_REPLICAS_APPLIED, config_secret, label_selector, metadata, selector};
+use crate::labels::{
+    ANNOTATION_HASH, ANNOTATION_REPLICAS, ANNOTATION_REPLICAS_APPLIED, config_secret, label_selector,
+    metadata, selector,
+};
 use crate::objects::Objects;
 use crate::pod::{claim_name, file_key, template};
 
@@ -112,7 +117,10 @@ fn stateful_set(blueprint: &Blueprint, plan: &ComponentPlan) -> StatefulSet {
         .filter_map(|volume| match volume.source {
             VolumeSource::PersistentGib(size) => Some(PersistentVolumeClaim {
                 // No namespace: a template's claims are in the set's own.
-                metadata: data(ObjectMeta { namespace: None, ..metadata(blueprint, &volume.name, Some(&plan.name)) }),
+                metadata: data(ObjectMeta {
+                    namespace: None,
+                    ..metadata(blueprint, &volume.name, Some(&plan.name))
+                }),
                 spec: Some(claim(size)),
                 status: None,
             }),

@@ -95,7 +95,8 @@ fn a_compute_knows_no_database() {
 #[test]
 fn a_made_up_service_needs_a_fixture_only() {
     let mut cloud = Cloud::small();
-    cloud.catalog = cloud.catalog.clone().with_service(include_str!("made-up-service.yaml")).expect("consistent");
+    cloud.catalog =
+        cloud.catalog.clone().with_service(include_str!("made-up-service.yaml")).expect("consistent");
     cloud.fill_credentials();
     let (blueprint, rendered) = all(&mut cloud);
     assert!(blueprint.jobs.contains_key("load-schema-oracle"));
@@ -106,7 +107,8 @@ fn a_made_up_service_needs_a_fixture_only() {
     assert!(config.contains("mysql+pymysql://oracle_g1:"), "{config}");
     let edge = text::write(&blueprint.components["edge"].documents[0]);
     assert!(edge.contains("path_beg /oracle/"), "{edge}");
-    let names: BTreeSet<_> = rendered.apply.services.iter().filter_map(|s| s.metadata.name.as_deref()).collect();
+    let names: BTreeSet<_> =
+        rendered.apply.services.iter().filter_map(|s| s.metadata.name.as_deref()).collect();
     assert!(names.contains("oracle"));
 }
 
@@ -115,7 +117,9 @@ fn a_made_up_service_needs_a_fixture_only() {
 fn plan_and_render_name_no_service_and_no_release() {
     let catalog = oaas_catalog::Catalog::built_in().expect("consistent");
     let mut words: BTreeSet<String> = catalog.services().keys().cloned().collect();
-    words.extend(catalog.services().values().flat_map(|s| s.components.iter().map(|component| component.name.clone())));
+    words.extend(
+        catalog.services().values().flat_map(|s| s.components.iter().map(|component| component.name.clone())),
+    );
     words.extend(catalog.releases().keys().cloned());
     // Words of the resource's own fields and of plain English.
     for word in ["edge", "client", "horizon"] {
@@ -131,7 +135,8 @@ fn plan_and_render_name_no_service_and_no_release() {
             for (number, line) in code.lines().enumerate() {
                 let line = line.split("//").next().unwrap_or_default();
                 for word in &words {
-                    let quoted = line.contains(&format!("\"{word}\"")) || line.contains(&format!("\"{word}-"));
+                    let quoted =
+                        line.contains(&format!("\"{word}\"")) || line.contains(&format!("\"{word}-"));
                     if quoted {
                         found.push(format!("{}:{}: {word}", path.display(), number + 1));
                     }

@@ -71,7 +71,11 @@ fn mistakes_get_the_nearest_right_thing() {
     let mut cloud = Cloud::small();
     cloud.spec.release = "2026.2".into();
     let problems = |cloud: &Cloud| {
-        cloud.with_inputs(|inputs| oaas_plan::validate(inputs)).iter().map(ToString::to_string).collect::<Vec<_>>()
+        cloud
+            .with_inputs(|inputs| oaas_plan::validate(inputs))
+            .iter()
+            .map(ToString::to_string)
+            .collect::<Vec<_>>()
     };
     assert_eq!(problems(&cloud), ["spec.release: there is no release 2026.2; did you mean 2026.1?"]);
     cloud.spec.release = "2026.1".into();

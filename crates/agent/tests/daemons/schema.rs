@@ -19,6 +19,7 @@ fn config(network: &Network, sync: Option<&str>) -> Value {
         "index": "/mnt/index.json",
         "databases": [{"name": "nova_api"}],
         "accounts": [{"user": "nova_g1", "password_file": network.password("nova_g1", "it's"), "databases": ["nova_api"]}],
+        "single_member": true,
         "wait_seconds": 30,
     });
     if let Some(statement) = sync {

@@ -91,14 +91,7 @@ fn object(
     }
 }
 
-fn array(
-    root: &Value,
-    schema: &Value,
-    path: &str,
-    node: &Node,
-    items: &[Node],
-    problems: &mut Vec<Problem>,
-) {
+fn array(root: &Value, schema: &Value, path: &str, node: &Node, items: &[Node], problems: &mut Vec<Problem>) {
     for (index, item) in items.iter().enumerate() {
         walk(root, &schema["items"], &format!("{path}[{index}]"), item, problems);
     }
@@ -116,8 +109,11 @@ fn array(
     }
     let mut seen = BTreeSet::new();
     for (index, item) in items.iter().enumerate() {
-        let key: Vec<String> =
-            keys.iter().filter_map(|key| item.field(key)).map(|entry| entry.node.json().to_string()).collect();
+        let key: Vec<String> = keys
+            .iter()
+            .filter_map(|key| item.field(key))
+            .map(|entry| entry.node.json().to_string())
+            .collect();
         if key.len() == keys.len() && !seen.insert(key.clone()) {
             let what = format!("a second item with {} {}", keys.join(", "), key.join(", "));
             problems.push(plain(&format!("{path}[{index}]"), item, what));
@@ -228,7 +224,9 @@ fn wrong_sort(wanted: &str, schema: &Value, path: &str, node: &Node, problems: &
             Some(format!("write it in quotes: \"{}\"", node.json()))
         }
         (Yaml::Text(text), Some("object")) => field_that_takes(schema, text),
-        (_, Some("array")) if schema["items"]["type"] == "string" => Some("write `[…]` or lines with `- `".into()),
+        (_, Some("array")) if schema["items"]["type"] == "string" => {
+            Some("write `[…]` or lines with `- `".into())
+        }
         _ => None,
     };
     let verb = if wanted == "fields" { "are" } else { "is" };
@@ -239,7 +237,8 @@ fn wrong_sort(wanted: &str, schema: &Value, path: &str, node: &Node, problems: &
 /// `content: demo` is meant as `content: {preset: demo}`: the field whose values have the text.
 fn field_that_takes(schema: &Value, text: &str) -> Option<String> {
     let properties = schema["properties"].as_object()?;
-    let takes = |field: &Value| field["enum"].as_array().is_some_and(|values| values.iter().any(|v| v == text));
+    let takes =
+        |field: &Value| field["enum"].as_array().is_some_and(|values| values.iter().any(|v| v == text));
     let (name, _) = properties.iter().find(|(_, field)| takes(field))?;
     Some(format!("write `{{{name}: {text}}}`"))
 }

@@ -19,8 +19,8 @@ use serde_saphyr::Spanned;
 
 use crate::openstack::{NAME_MAX, OpenStack};
 pub use nearest::nearest;
-use yaml::{Node, Yaml};
 pub use yaml::Place;
+use yaml::{Node, Yaml};
 
 /// One thing that is wrong in a user's file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -134,14 +134,22 @@ fn read(yaml: &str) -> Result<Node, Problem> {
             column: location.column(),
         });
         let text = error.without_snippet().to_string();
-        whole(format!("is not valid YAML: {}", text.trim()), place, "one document with one resource is wanted")
+        whole(
+            format!("is not valid YAML: {}", text.trim()),
+            place,
+            "one document with one resource is wanted",
+        )
     })?;
     let root = Node::from(root);
     if matches!(root.value, Yaml::Map(_)) {
         return Ok(root);
     }
     let what = format!("has {} where a resource is wanted", root.sort());
-    Err(whole(what, Place { line: root.place.line.max(1), ..root.place }, "start with `apiVersion: oaas.dev/v1alpha1`"))
+    Err(whole(
+        what,
+        Place { line: root.place.line.max(1), ..root.place },
+        "start with `apiVersion: oaas.dev/v1alpha1`",
+    ))
 }
 
 /// `apiVersion`, `kind` and the name.

@@ -72,9 +72,11 @@ impl Node {
         let mut place = self.place;
         for step in path.replace('[', ".[").split('.').filter(|step| !step.is_empty()) {
             let next = match (&here.value, step.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'))) {
-                (Yaml::List(items), Some(index)) => {
-                    index.parse::<usize>().ok().and_then(|index| items.get(index)).map(|item| (item.place, item))
-                }
+                (Yaml::List(items), Some(index)) => index
+                    .parse::<usize>()
+                    .ok()
+                    .and_then(|index| items.get(index))
+                    .map(|item| (item.place, item)),
                 (Yaml::Map(_), None) => here.field(step).map(|entry| (entry.place, &entry.node)),
                 _ => None,
             };

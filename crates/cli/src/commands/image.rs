@@ -1,10 +1,13 @@
 //! `oaas image`: builds, lists and locks the images of clouds.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
-use oaas_feedback::Task;
+use oaas_feedback::{Explain, Kind, Task};
+use oaas_image::push::{self, Registry};
 use oaas_image::{BuildOptions, BuiltImages, Cache};
+use snafu::{ResultExt, Snafu};
 
 use crate::context::Context;
 use crate::guest;
@@ -25,6 +28,8 @@ enum Action {
     Build(Build),
     /// List what was built
     List,
+    /// Push what was built to a registry
+    Push(Push),
     /// Take the newest packages into the lock files, and print the difference
     Lock(Lock),
 }
@@ -36,6 +41,60 @@ struct Build {
     /// Write where the time went: a Chrome trace, and beside it a picture (.svg)
     #[arg(long, value_name = "FILE")]
     trace: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+struct Push {
+    /// The registry, with the path before image names, such as https://registry.example:5000/cloud
+    registry: String,
+    /// Only these images; all that were built when left out
+    names: Vec<String>,
+    /// The tag
+    #[arg(long, default_value = "latest")]
+    tag: String,
+    /// Who pushes
+    #[arg(long, value_name = "NAME", requires = "password_file")]
+    user: Option<String>,
+    /// File with that user's password
+    #[arg(long, value_name = "FILE", requires = "user")]
+    password_file: Option<PathBuf>,
+    /// A certificate authority to trust besides the machine's
+    #[arg(long, value_name = "FILE")]
+    ca: Option<PathBuf>,
+}
+
+/// Why images cannot be pushed.
+#[derive(Debug, Snafu)]
+pub enum Error {
+    /// The registry is not named by a URL.
+    #[snafu(display("{given:?} is not the URL of a registry: {why}"))]
+    Registry {
+        /// What was given.
+        given: String,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// A file that was named cannot be read.
+    #[snafu(display("failed to read {}", path.display()))]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+}
+
+impl Explain for Error {
+    fn kind(&self) -> Kind {
+        Kind::Input
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Registry { .. } => Some("write it like https://registry.example:5000/cloud".to_owned()),
+            Self::Read { .. } => Some("name a file that exists and that you may read".to_owned()),
+        }
+    }
 }
 
 #[derive(Debug, Args)]
@@ -53,6 +112,7 @@ pub async fn run(arguments: Arguments, context: &Context) -> Result<(), Failure>
     match arguments.action {
         Action::Build(arguments) => build(arguments, context).await,
         Action::List => context.answer(&oaas_image::list(&Cache::of_user()?)?, table),
+        Action::Push(arguments) => push(arguments, context).await,
         Action::Lock(arguments) => lock(arguments, context).await,
     }
 }
@@ -66,6 +126,36 @@ async fn build(arguments: Build, context: &Context) -> Result<(), Failure> {
     let built = task.end_with(oaas_image::build(&options, &arguments.names, &task).await);
     progress.finish()?;
     context.answer(&built?, table)
+}
+
+/// Push, and print the references by digest.
+async fn push(arguments: Push, context: &Context) -> Result<(), Failure> {
+    let given = &arguments.registry;
+    let url = given.parse().map_err(|error| RegistrySnafu { given, why: format!("{error}") }.build())?;
+    let read = |path: &PathBuf| std::fs::read(path).context(ReadSnafu { path });
+    let password = arguments.password_file.as_ref().map(read).transpose()?;
+    let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).trim_end_matches('\n').to_owned();
+    let registry = Registry {
+        url,
+        credentials: arguments.user.zip(password.map(text)),
+        authority: arguments.ca.as_ref().map(read).transpose()?,
+    };
+    let cache = Cache::of_user()?;
+    let names = match arguments.names.is_empty() {
+        true => oaas_image::list(&cache)?.images.into_keys().collect(),
+        false => arguments.names,
+    };
+    let progress = context.progress(None);
+    let task = Task::root(progress.sink(), "push");
+    let mut pushed = BTreeMap::new();
+    for name in names {
+        let part = task.child(name.clone());
+        let reference = part.end_with(push::push(&cache, &name, &registry, &arguments.tag, &part).await)?;
+        pushed.insert(name, reference);
+    }
+    task.done();
+    progress.finish()?;
+    context.answer(&pushed, |pushed| pushed.values().map(|reference| format!("{reference}\n")).collect())
 }
 
 async fn lock(arguments: Lock, context: &Context) -> Result<(), Failure> {

@@ -120,7 +120,11 @@ pub async fn run(arguments: &Arguments, context: &Context) -> Result<(), Failure
     let result = bring_up(arguments, &mut options, cloud, &task).await;
     let done = match result {
         Ok(done) => {
-            if done.changed { task.done() } else { task.unchanged() }
+            if done.changed {
+                task.done()
+            } else {
+                task.unchanged()
+            }
             done
         }
         Err(failure) => {
@@ -162,7 +166,8 @@ async fn bring_up(
 
     let images = built.images.iter().map(|(name, image)| (name.clone(), image.reference.clone())).collect();
     let install = InstallOptions::new(reference("oaas")?, images);
-    let (fetched, installed) = tokio::try_join!(prefetch(options, &built, task), operator(&client, &install, task))?;
+    let (fetched, installed) =
+        tokio::try_join!(prefetch(options, &built, task), operator(&client, &install, task))?;
 
     let (namespace, name) = bringup::place(&cloud);
     let part = task.child(format!("cloud {namespace}/{name}"));

@@ -81,19 +81,49 @@ const CLUES: &[(&[&str], Clue)] = &[
     ),
 ];
 
-/// Words that make a line one that tells of a failure, where no clue fits.
-const LOUD: [&str; 7] = ["critical", "fatal", "panic", "traceback", "error", "exception", "failed"];
+/// Words that make a line one that tells of a failure, where no clue fits: levels of logs and names of exceptions, as
+/// programs write them, so that prose and markup that only speak of errors do not count.
+const LOUD: [&str; 11] = [
+    "CRITICAL",
+    "FATAL",
+    "ERROR",
+    "Traceback",
+    "panicked",
+    "Error:",
+    "Exception:",
+    "error:",
+    "fatal:",
+    "failed:",
+    "FAILED",
+];
+/// The agent's own lines about probes say only that the program does not answer, which is known.
+const PROBE: &str = "oaas_agent: failed to ";
+/// Longer lines are cut: a page of HTML is no explanation.
+const LONGEST: usize = 300;
 
-/// The newest line that means something that is known, else the newest that tells of a failure.
-pub fn telling(log: &[String]) -> Option<(&str, Option<Clue>)> {
-    let known = log.iter().rev().find_map(|line| clue(line).map(|clue| (line.trim(), Some(clue))));
+/// The newest line that means something that is known, else the newest that tells of a failure; lines of the program
+/// before lines of the agent about its probes.
+pub fn telling(log: &[String]) -> Option<(String, Option<Clue>)> {
+    let (probes, own): (Vec<&String>, Vec<&String>) = log.iter().partition(|line| line.contains(PROBE));
+    newest(&own).or_else(|| newest(&probes))
+}
+
+fn newest(log: &[&String]) -> Option<(String, Option<Clue>)> {
+    let known = log.iter().rev().find_map(|line| clue(line).map(|clue| (cut(line), Some(clue))));
     let loud = || {
-        log.iter()
-            .rev()
-            .find(|line| LOUD.iter().any(|word| line.to_lowercase().contains(word)))
-            .map(|line| (line.trim(), None))
+        let found = log.iter().rev().find(|line| LOUD.iter().any(|word| line.contains(word)));
+        found.map(|line| (cut(line), None))
     };
     known.or_else(loud)
+}
+
+/// The line without what surrounds it, and without its end when it is very long.
+fn cut(line: &str) -> String {
+    let line = line.trim();
+    match line.char_indices().nth(LONGEST) {
+        Some((end, _)) => format!("{} …", &line[..end]),
+        None => line.to_owned(),
+    }
 }
 
 /// What the line means.

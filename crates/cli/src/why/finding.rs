@@ -139,7 +139,7 @@ pub fn of_pod(facts: &Facts, component: &Component, pod: &Pod) -> Option<(u8, Fi
 }
 
 fn telling_of(pod: &Pod) -> Option<String> {
-    pod.containers.iter().find_map(|container| telling(&container.log)).map(|(line, _)| line.to_owned())
+    pod.containers.iter().find_map(|container| telling(&container.log)).map(|(line, _)| line)
 }
 
 type Told = (u8, String, Option<String>, Option<String>);
@@ -147,7 +147,6 @@ type Told = (u8, String, Option<String>, Option<String>);
 fn of_container(component: &Component, container: &Container) -> Told {
     let service = &component.service;
     let (line, clue) = telling(&container.log).unzip();
-    let line = line.map(str::to_owned);
     let clue = clue.flatten();
     let advice = clue.and_then(|clue| advise(clue.advice, service));
     let because = clue.map(|clue| format!(": {}", clue.cause)).unwrap_or_default();

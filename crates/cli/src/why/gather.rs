@@ -1,6 +1,6 @@
 //! Asks the cluster for everything that may explain why a cloud is not ready. Reads only.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use futures::future::join_all;
@@ -9,7 +9,7 @@ use k8s_openapi::api::core::v1::{ContainerStatus, Event, Node, PersistentVolumeC
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::{ListParams, LogParams};
 use kube::{Api, Client, Resource, ResourceExt};
-use oaas_api::{ConditionType, OpenStack, OpenStackComponent, names};
+use oaas_api::{ConditionType, OpenStack, OpenStackComponent, Reason, names};
 use oaas_catalog::{Catalog, Need, Release};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -38,17 +38,42 @@ pub async fn facts(client: &Client, cloud: &OpenStack, catalog: &Catalog) -> Res
         unready_nodes(client),
     )?;
     let warnings = Warnings::of(events);
-    let needs = needs(catalog, &cloud.spec.release);
     let services = services(catalog);
     let status = cloud.status.clone().unwrap_or_default();
+    // What the operator tells of beside components: jobs, and the registration in Keystone.
+    let generated: BTreeSet<&str> =
+        components.iter().map(|component| component.spec.component.as_str()).collect();
+    let items: BTreeSet<String> = status
+        .components
+        .iter()
+        .filter(|item| !generated.contains(item.name.as_str()))
+        .map(|item| item.name.clone())
+        .collect();
+    let needs = needs(catalog, &cloud.spec.release, &items);
 
     let api: Api<KubePod> = Api::namespaced(client.clone(), &namespace);
-    let known = components.iter().filter(|component| component.spec.cloud == name);
-    let gathered = known.map(|component| {
-        let component_name = component.spec.component.clone();
+    let of_components = components.iter().filter(|component| component.spec.cloud == name).map(|component| {
+        let told = component.status.clone().unwrap_or_default();
+        let ready = told
+            .conditions
+            .iter()
+            .any(|condition| condition.type_ == ConditionType::Ready.as_str() && condition.status == "True");
+        Told {
+            name: component.spec.component.clone(),
+            ready,
+            reason: told.reason,
+            waiting_for: told.waiting_for,
+        }
+    });
+    let of_items = status.components.iter().filter(|item| items.contains(&item.name)).map(|item| Told {
+        name: item.name.clone(),
+        ready: item.reason.is_none(),
+        reason: item.reason,
+        waiting_for: item.waiting_for.clone(),
+    });
+    let gathered = of_components.chain(of_items).map(|told| {
         let own = |meta: &ObjectMeta| {
-            meta.labels.as_ref().and_then(|labels| labels.get(names::LABEL_COMPONENT))
-                == Some(&component_name)
+            meta.labels.as_ref().and_then(|labels| labels.get(names::LABEL_COMPONENT)) == Some(&told.name)
         };
         let pods: Vec<&KubePod> = pods.iter().filter(|pod| own(&pod.metadata) && !finished(pod)).collect();
         let pending = claims
@@ -57,29 +82,24 @@ pub async fn facts(client: &Client, cloud: &OpenStack, catalog: &Catalog) -> Res
             .filter(|claim| claim.status.as_ref().and_then(|status| status.phase.as_deref()) != Some("Bound"))
             .map(|claim| (claim.name_any(), warnings.about("PersistentVolumeClaim", &claim.name_any()).pop()))
             .collect();
-        let component_status = component.status.clone().unwrap_or_default();
-        let ready = component_status
-            .conditions
-            .iter()
-            .any(|condition| condition.type_ == ConditionType::Ready.as_str() && condition.status == "True");
         let workload_events = ["StatefulSet", "ReplicaSet", "DaemonSet", "Deployment", "Job"]
             .iter()
-            .flat_map(|kind| warnings.about_prefixed(kind, &component_name))
+            .flat_map(|kind| warnings.about_prefixed(kind, &told.name))
             .collect();
         let (needs, services, warnings, api) = (&needs, &services, &warnings, &api);
         async move {
             let pods = join_all(pods.into_iter().map(|found| pod(client, api, found, warnings))).await;
             let facts = Component {
-                service: services.get(&component_name).cloned().unwrap_or_else(|| component_name.clone()),
-                ready,
-                reason: component_status.reason,
-                waiting_for: component_status.waiting_for,
-                needs: needs.get(&component_name).cloned().unwrap_or_default(),
+                service: services.get(&told.name).cloned().unwrap_or_else(|| told.name.clone()),
+                ready: told.ready,
+                reason: told.reason,
+                waiting_for: told.waiting_for,
+                needs: needs.get(&told.name).cloned().unwrap_or_default(),
                 pods,
                 pending_volumes: pending,
                 events: workload_events,
             };
-            (component_name, facts)
+            (told.name, facts)
         }
     });
     let components = join_all(gathered).await.into_iter().collect();
@@ -102,46 +122,85 @@ pub async fn facts(client: &Client, cloud: &OpenStack, catalog: &Catalog) -> Res
     })
 }
 
-/// Component → components that have to be ready before it.
-pub fn needs(catalog: &Catalog, release: &str) -> BTreeMap<String, Vec<String>> {
-    let Some(release) = catalog.releases().get(release) else { return BTreeMap::new() };
-    catalog
-        .services_of(release)
-        .flat_map(|service| &service.components)
-        .map(|component| {
-            let mut needs: Vec<String> =
-                component.needs.iter().flat_map(|need| components_of(catalog, release, need)).collect();
-            needs.sort_unstable();
-            needs.dedup();
-            (component.name.clone(), needs)
-        })
-        .collect()
+/// What the operator says of a component or a job.
+struct Told {
+    name: String,
+    ready: bool,
+    reason: Option<Reason>,
+    waiting_for: Option<String>,
 }
 
-/// The components that a need comes down to.
-fn components_of(catalog: &Catalog, release: &Release, need: &Need) -> Vec<String> {
-    let services = || catalog.services_of(release);
-    match need {
-        Need::Ready(component) => vec![component.clone()],
-        Need::Job(name) => services()
-            .flat_map(|service| &service.jobs)
-            .filter(|job| job.name == *name)
-            .flat_map(|job| &job.needs)
-            // Jobs need schemas and components, not each other's circles; one step down is enough for those.
-            .filter(|need| !matches!(need, Need::Job(_)))
-            .flat_map(|need| components_of(catalog, release, need))
-            .collect(),
-        // The database is the component that has a writer.
-        Need::Schema(_) => services()
-            .flat_map(|service| &service.components)
+/// Component or job → components and jobs that have to be ready before it. `items` are the jobs that the operator tells
+/// of by name; a need that one of them stands for is that one, else what it comes down to.
+pub fn needs(catalog: &Catalog, release: &str, items: &BTreeSet<String>) -> BTreeMap<String, Vec<String>> {
+    let Some(release) = catalog.releases().get(release) else { return BTreeMap::new() };
+    let world = World { catalog, release, items };
+    let mut all = BTreeMap::new();
+    for service in catalog.services_of(release) {
+        let schema = schema_item(&service.name);
+        if items.contains(&schema) {
+            all.insert(schema, world.database());
+        }
+        for job in service.jobs.iter().filter(|job| items.contains(&job.name)) {
+            all.insert(job.name.clone(), world.all_of(&job.needs));
+        }
+        for component in &service.components {
+            all.insert(component.name.clone(), world.all_of(&component.needs));
+        }
+    }
+    all
+}
+
+/// What the operator calls the job that loads a service's databases.
+fn schema_item(service: &str) -> String {
+    format!("load-schema-{service}")
+}
+
+/// What the operator calls the registration of services in Keystone.
+const REGISTRATION: &str = "registration";
+
+struct World<'a> {
+    catalog: &'a Catalog,
+    release: &'a Release,
+    items: &'a BTreeSet<String>,
+}
+
+impl World<'_> {
+    fn all_of(&self, needs: &[Need]) -> Vec<String> {
+        let names: BTreeSet<String> = needs.iter().flat_map(|need| self.one(need)).collect();
+        names.into_iter().collect()
+    }
+
+    /// The components and jobs that a need comes down to.
+    fn one(&self, need: &Need) -> Vec<String> {
+        let item = |name: String| self.items.contains(&name).then(|| vec![name]);
+        match need {
+            Need::Ready(component) => vec![component.clone()],
+            Need::Job(name) => item(name.clone()).unwrap_or_else(|| self.of_job(name)),
+            Need::Schema(service) => item(schema_item(service)).unwrap_or_else(|| self.database()),
+            Need::Registered(_) => item(REGISTRATION.to_owned()).unwrap_or_else(|| self.identity()),
+        }
+    }
+
+    fn of_job(&self, name: &str) -> Vec<String> {
+        let jobs = self.catalog.services_of(self.release).flat_map(|service| &service.jobs);
+        let needs = jobs.filter(|job| job.name == *name).flat_map(|job| &job.needs);
+        // Jobs need schemas and components, not each other's circles; one step down is enough for those.
+        needs.filter(|need| !matches!(need, Need::Job(_))).flat_map(|need| self.one(need)).collect()
+    }
+
+    /// The database is the component that has a writer.
+    fn database(&self) -> Vec<String> {
+        let components = self.catalog.services_of(self.release).flat_map(|service| &service.components);
+        components
             .filter(|component| component.single_writer.is_some())
-            .map(|component| component.name.clone())
-            .collect(),
-        Need::Registered(_) => services()
-            .filter_map(|service| service.api.as_ref())
-            .filter(|api| api.kind == "identity")
-            .map(|api| api.component.clone())
-            .collect(),
+            .map(|found| found.name.clone())
+            .collect()
+    }
+
+    fn identity(&self) -> Vec<String> {
+        let apis = self.catalog.services_of(self.release).filter_map(|service| service.api.as_ref());
+        apis.filter(|api| api.kind == "identity").map(|api| api.component.clone()).collect()
     }
 }
 

@@ -1,6 +1,6 @@
 //! Chains for made-up facts, as people read them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use oaas_api::{Phase, Reason};
 use oaas_catalog::Catalog;
@@ -16,7 +16,7 @@ use crate::progress::Style;
 fn cloud(unready: &[&str]) -> Facts {
     let catalog = Catalog::built_in().unwrap();
     let release = catalog.releases().keys().next_back().unwrap().clone();
-    let components = needs(&catalog, &release)
+    let components = needs(&catalog, &release, &BTreeSet::new())
         .into_iter()
         .map(|(name, needs)| {
             let ready = !unready.contains(&name.as_str());
@@ -180,6 +180,22 @@ fn a_ready_cloud_has_no_chain() {
 }
 
 #[test]
+fn a_job_stands_in_the_chain() {
+    let catalog = Catalog::built_in().unwrap();
+    let release = catalog.releases().keys().next_back().unwrap().clone();
+    let jobs = BTreeSet::from(["load-schema-keystone".to_owned()]);
+    let mut facts = cloud(&["keystone", "galera"]);
+    for (name, needs) in needs(&catalog, &release, &jobs) {
+        let component = facts
+            .components
+            .entry(name.clone())
+            .or_insert_with(|| Component { service: name, ..Component::default() });
+        component.needs = needs;
+    }
+    insta::assert_snapshot!(answer(&facts, Some("keystone")));
+}
+
+#[test]
 fn a_circle_is_still_told() {
     let mut facts = cloud(&["galera", "keystone"]);
     facts.components.get_mut("galera").unwrap().needs = vec!["keystone".to_owned()];
@@ -197,4 +213,12 @@ fn clues_tell_what_lines_mean() {
     assert_eq!(telling(&lines).unwrap().0, "no space left on device");
     assert_eq!(telling(&log(&["ERROR first", "all good"])).unwrap().0, "ERROR first");
     assert!(telling(&log(&["all good"])).is_none());
+    // Markup that speaks of errors is no failure, and very long lines are cut.
+    assert!(telling(&log(&["<div class=\"error-message\" ng-show=\"hasError\">"])).is_none());
+    let long = format!("ERROR {}", "é".repeat(1000));
+    assert_eq!(telling(&log(&[&long])).unwrap().0.chars().count(), 302);
+    // What the program says counts before what the agent says of its probes.
+    let probed = log(&["ERROR no config", "WARN oaas_agent: failed to get https://x/: Connection refused"]);
+    assert_eq!(telling(&probed).unwrap().0, "ERROR no config");
+    assert!(telling(&probed[1..]).is_some());
 }

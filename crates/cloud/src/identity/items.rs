@@ -84,7 +84,11 @@ pub(crate) struct Builder {
 
 /// A description with our mark.
 fn marked(description: Option<&str>) -> String {
-    description.map_or_else(|| MARKER.to_owned(), |text| format!("{text} ({MARKER})"))
+    match description {
+        None => MARKER.to_owned(),
+        Some(text) if text.contains(MARKER) => text.to_owned(),
+        Some(text) => format!("{text} ({MARKER})"),
+    }
 }
 
 /// Where things of one kind are in the API.

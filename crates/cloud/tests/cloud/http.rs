@@ -135,9 +135,9 @@ impl Server {
             endpoints: BTreeMap::new(),
             ca_pem: None,
             limits: Limits {
-                connect: Duration::from_secs(2),
-                request: Duration::from_secs(10),
-                stall: Duration::from_secs(10),
+                connect: Duration::from_secs(10),
+                request: Duration::from_secs(60),
+                stall: Duration::from_secs(60),
                 retry: Retry { first: Duration::from_millis(5), ..Retry::default() },
             },
         }

@@ -140,13 +140,13 @@ async fn reads_are_repeated_and_writes_are_not() {
 async fn a_slow_server_ends_in_a_time_out() {
     let server = server().await;
     let mut config = server.config();
-    config.limits.request = Duration::from_millis(200);
-    server.fault("GET", "/image/v2/images", 9, Wrong::Slow(Duration::from_secs(5)));
+    config.limits.request = Duration::from_secs(2);
+    server.fault("GET", "/image/v2/images", 9, Wrong::Slow(Duration::from_secs(60)));
     let started = Instant::now();
     let error = Session::new(config).unwrap().send(&images()).await.unwrap_err();
     assert!(matches!(error, Error::TimedOut { .. }), "{error:?}");
-    assert!(started.elapsed() < Duration::from_secs(2));
-    assert!(error.to_string().ends_with("within 0.2 s"), "{error}");
+    assert!(started.elapsed() < Duration::from_secs(20));
+    assert!(error.to_string().ends_with("within 2 s"), "{error}");
     assert!(error.hint().unwrap().contains("oaas logs glance"));
 }
 

@@ -69,7 +69,16 @@ pub async fn bootstrap(
     let repository = repository(cache, debian, layer, packages, scratch, task).await?;
     let mut command = process::command("unshare");
     // mmdebstrap's mounts die with this namespace, also when we are killed.
-    command.args(["--mount", "--propagation", "private", "--pid", "--fork", "--kill-child", "--net", "mmdebstrap"]);
+    command.args([
+        "--mount",
+        "--propagation",
+        "private",
+        "--pid",
+        "--fork",
+        "--kill-child",
+        "--net",
+        "mmdebstrap",
+    ]);
     command.args(["--mode=root", "--variant=essential", "--format=directory"]);
     command.arg(format!("--architectures={}", debian.architecture));
     command.args([
@@ -84,13 +93,29 @@ pub async fn bootstrap(
     let names: Vec<&str> = packages.iter().map(|p| p.name.as_str()).collect();
     command.arg(format!("--include={}", names.join(",")));
     command.arg(&debian.suite).arg(root).arg(format!("deb [trusted=yes] copy://{} ./", repository.display()));
-    process::clean_environment(&mut command, [("SOURCE_DATE_EPOCH", epoch.to_string()), ("DEBIAN_FRONTEND", "noninteractive".into()), ("TMPDIR", scratch.display().to_string())]);
-    process::run(&format!("set up the Debian root of layer {layer}"), command, task).await.context(error::ProgramSnafu { layer })?;
+    process::clean_environment(
+        &mut command,
+        [
+            ("SOURCE_DATE_EPOCH", epoch.to_string()),
+            ("DEBIAN_FRONTEND", "noninteractive".into()),
+            ("TMPDIR", scratch.display().to_string()),
+        ],
+    );
+    process::run(&format!("set up the Debian root of layer {layer}"), command, task)
+        .await
+        .context(error::ProgramSnafu { layer })?;
     finish(debian, root)
 }
 
 /// A repository with the locked packages under their file names, and its index.
-async fn repository(cache: &Cache, debian: &Debian, layer: &str, packages: &[&Package], scratch: &Path, task: &Task) -> Result<PathBuf, Error> {
+async fn repository(
+    cache: &Cache,
+    debian: &Debian,
+    layer: &str,
+    packages: &[&Package],
+    scratch: &Path,
+    task: &Task,
+) -> Result<PathBuf, Error> {
     let repository = scratch.join("repository");
     fs::create_dir_all(&repository).context(error::FileSnafu { path: &repository })?;
     let mut index = String::new();
@@ -101,7 +126,9 @@ async fn repository(cache: &Cache, debian: &Debian, layer: &str, packages: &[&Pa
         fs::hard_link(&deb, &link).context(error::FileSnafu { path: link })?;
         let mut control = process::command("dpkg-deb");
         control.arg("--field").arg(&deb);
-        let control = process::run("read a package's control file", control, &Task::silent()).await.context(error::ProgramSnafu { layer })?;
+        let control = process::run("read a package's control file", control, &Task::silent())
+            .await
+            .context(error::ProgramSnafu { layer })?;
         index += control.trim_end();
         index += &format!("\nFilename: ./{name}\nSize: {}\nSHA256: {}\n\n", package.size, package.sha256);
     }
@@ -142,7 +169,8 @@ fn finish(debian: &Debian, root: &Path) -> Result<(), Error> {
         }
         let path = root.join(home.trim_start_matches('/'));
         fs::create_dir_all(&path).context(error::FileSnafu { path: &path })?;
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o750)).context(error::FileSnafu { path: &path })?;
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o750))
+            .context(error::FileSnafu { path: &path })?;
         chown(&path, Some(id), Some(id)).context(error::FileSnafu { path: &path })?;
     }
     for wish in &debian.clean {
@@ -169,13 +197,22 @@ fn clean(path: &Path, only_content: bool) -> io::Result<()> {
 }
 
 /// Unpack parts of packages over a root, running nothing of them.
-pub async fn extract(cache: &Cache, layer: &str, parts: &[Extract], packages: &[&Package], root: &Path, scratch: &Path) -> Result<(), Error> {
+pub async fn extract(
+    cache: &Cache,
+    layer: &str,
+    parts: &[Extract],
+    packages: &[&Package],
+    root: &Path,
+    scratch: &Path,
+) -> Result<(), Error> {
     for part in parts {
         let Some(package) = packages.iter().find(|p| p.name == part.package) else { continue };
         let whole = scratch.join(format!("extract-{}", part.package));
         let mut unpack = process::command("dpkg-deb");
         unpack.arg("--extract").arg(cache.deb(&package.sha256)).arg(&whole);
-        process::run("unpack a package", unpack, &Task::silent()).await.context(error::ProgramSnafu { layer })?;
+        process::run("unpack a package", unpack, &Task::silent())
+            .await
+            .context(error::ProgramSnafu { layer })?;
         for path in &part.paths {
             let path = path.trim_start_matches('/');
             let to = root.join(path);
@@ -200,7 +237,9 @@ mod tests {
         for path in ["etc", "var/log/apt", "run/lock"] {
             fs::create_dir_all(root.join(path)).unwrap();
         }
-        for file in ["etc/passwd", "etc/group", "etc/shadow", "etc/gshadow", "etc/hostname", "var/log/dpkg.log"] {
+        for file in
+            ["etc/passwd", "etc/group", "etc/shadow", "etc/gshadow", "etc/hostname", "var/log/dpkg.log"]
+        {
             fs::write(root.join(file), "").unwrap();
         }
         fs::write(root.join("etc/machine-id"), "secret").unwrap();
@@ -215,7 +254,10 @@ mod tests {
             accounts: vec![Account { name: "oaas".into(), id, home: "/var/lib/oaas".into() }],
         };
         finish(&debian, root).unwrap();
-        assert_eq!(fs::read_to_string(root.join("etc/passwd")).unwrap(), format!("oaas:x:{id}:{id}::/var/lib/oaas:/usr/sbin/nologin\n"));
+        assert_eq!(
+            fs::read_to_string(root.join("etc/passwd")).unwrap(),
+            format!("oaas:x:{id}:{id}::/var/lib/oaas:/usr/sbin/nologin\n")
+        );
         assert_eq!(fs::read_to_string(root.join("etc/machine-id")).unwrap(), "");
         assert!(!root.join("etc/hostname").exists() && !root.join("run/lock").exists());
         assert!(root.join("var/log").is_dir() && root.join("run").is_dir());

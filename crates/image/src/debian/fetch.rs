@@ -89,7 +89,12 @@ impl Explain for Error {
 }
 
 /// See that every package lies in the cache as locked.
-pub async fn fetch(cache: &Cache, packages: &[&Package], mirrors: &Mirrors, task: &Task) -> Result<(), Error> {
+pub async fn fetch(
+    cache: &Cache,
+    packages: &[&Package],
+    mirrors: &Mirrors,
+    task: &Task,
+) -> Result<(), Error> {
     let missing: Vec<&&Package> = packages.iter().filter(|p| !present(cache, p)).collect();
     let total = missing.len() as u64;
     cache.directory("debs").context(error::CacheSnafu)?;
@@ -101,7 +106,11 @@ pub async fn fetch(cache: &Cache, packages: &[&Package], mirrors: &Mirrors, task
         apt.args(["-o", "Acquire::Retries=3", "download-file"]).env("LC_ALL", "C.UTF-8");
         for package in batch {
             let uri = format!("{}/{}", mirrors.of(package.archive), package.path);
-            apt.args([uri, target(scratch.path(), package).display().to_string(), format!("SHA256:{}", package.sha256)]);
+            apt.args([
+                uri,
+                target(scratch.path(), package).display().to_string(),
+                format!("SHA256:{}", package.sha256),
+            ]);
         }
         let result = process::run("fetch Debian packages", apt, &Task::silent()).await;
         // What did arrive is kept, whatever became of the others.
@@ -118,7 +127,13 @@ pub async fn fetch(cache: &Cache, packages: &[&Package], mirrors: &Mirrors, task
     }
     match packages.iter().find(|p| !present(cache, p)) {
         None => Ok(()),
-        Some(p) => error::GoneSnafu { name: &p.name, version: &p.version, file: &p.path, mirror: mirrors.of(p.archive) }.fail(),
+        Some(p) => error::GoneSnafu {
+            name: &p.name,
+            version: &p.version,
+            file: &p.path,
+            mirror: mirrors.of(p.archive),
+        }
+        .fail(),
     }
 }
 
@@ -143,7 +158,9 @@ fn keep(cache: &Cache, package: &Package, file: &Path) -> Result<(), Error> {
 fn explain(source: process::Error, batch: &[&&Package], mirrors: &Mirrors) -> Error {
     let said = source.to_string();
     let about = |marks: &[&str]| {
-        let base = |p: &Package| p.path.rsplit('/').next().unwrap_or_default().replace('+', "%2b").replace('~', "%7e");
+        let base = |p: &Package| {
+            p.path.rsplit('/').next().unwrap_or_default().replace('+', "%2b").replace('~', "%7e")
+        };
         batch.iter().find(|p| {
             let names = [base(p), p.path.rsplit('/').next().unwrap_or_default().to_owned()];
             said.lines().any(|l| names.iter().any(|n| l.contains(n)) && marks.iter().any(|m| l.contains(m)))
@@ -158,7 +175,10 @@ fn explain(source: process::Error, batch: &[&&Package], mirrors: &Mirrors) -> Er
         };
     }
     if let Some(p) = about(&["Hash Sum mismatch", "File has unexpected size"]) {
-        let got = said.split_once("received file:").and_then(|(_, rest)| rest.split_once("SHA256:")).map_or("another", |(_, sha)| sha.get(..64).unwrap_or(sha));
+        let got = said
+            .split_once("received file:")
+            .and_then(|(_, rest)| rest.split_once("SHA256:"))
+            .map_or("another", |(_, sha)| sha.get(..64).unwrap_or(sha));
         return Error::Hash { file: p.path.clone(), wanted: p.sha256.clone(), got: got.into() };
     }
     Error::Apt { count: batch.len(), source }
@@ -173,7 +193,8 @@ mod tests {
     async fn mirror(file: &'static str, body: &'static [u8]) -> (Mirrors, tokio::task::JoinHandle<()>) {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}/debian", listener.local_addr().unwrap());
-        let router = axum::Router::new().route(&format!("/debian/{file}"), axum::routing::get(move || async move { body }));
+        let router = axum::Router::new()
+            .route(&format!("/debian/{file}"), axum::routing::get(move || async move { body }));
         let task = tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
         (Mirrors { main: url.clone(), security: url }, task)
     }

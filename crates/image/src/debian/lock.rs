@@ -141,7 +141,10 @@ impl Lock {
             let [name, version, sha256, size, archive, path, sets] = fields[..] else {
                 return fail("seven fields are wanted").fail();
             };
-            ensure!(sha256.len() == 64 && sha256.bytes().all(|b| b.is_ascii_hexdigit()), fail("the third field is not a sha256"));
+            ensure!(
+                sha256.len() == 64 && sha256.bytes().all(|b| b.is_ascii_hexdigit()),
+                fail("the third field is not a sha256")
+            );
             ensure!(path.starts_with("pool/") && !path.contains(".."), fail("the path is not below pool/"));
             let package = Package {
                 name: name.into(),
@@ -168,12 +171,25 @@ impl Lock {
         let mut text: String = about.lines().map(|line| format!("# {line}\n")).collect();
         let _ = writeln!(text, "epoch {}", self.epoch);
         for (name, p) in &self.packages {
-            let sets: Vec<&str> = self.sets.iter().filter(|(_, names)| names.contains(name)).map(|(set, _)| set.as_str()).collect();
+            let sets: Vec<&str> = self
+                .sets
+                .iter()
+                .filter(|(_, names)| names.contains(name))
+                .map(|(set, _)| set.as_str())
+                .collect();
             let archive = match p.archive {
                 Archive::Main => "main",
                 Archive::Security => "security",
             };
-            let _ = writeln!(text, "{name} {} {} {} {archive} {} {}", p.version, p.sha256, p.size, p.path, sets.join(","));
+            let _ = writeln!(
+                text,
+                "{name} {} {} {} {archive} {} {}",
+                p.version,
+                p.sha256,
+                p.size,
+                p.path,
+                sets.join(",")
+            );
         }
         text
     }
@@ -186,17 +202,31 @@ impl Lock {
 
     /// What `new` has other than this.
     pub fn changes(&self, new: &Self) -> Vec<Change> {
-        let names: BTreeSet<&String> = self.packages.keys().chain(new.packages.keys()).collect();
-        let change = |name: &String| match (self.packages.get(name), new.packages.get(name)) {
-            (None, Some(b)) => Some(Change::Added { name: name.clone(), version: b.version.clone() }),
-            (Some(a), None) => Some(Change::Removed { name: name.clone(), version: a.version.clone() }),
-            (Some(a), Some(b)) if a.sha256 != b.sha256 => {
-                Some(Change::Changed { name: name.clone(), from: a.version.clone(), to: b.version.clone() })
-            }
-            _ => None,
+        let pins = |lock: &Self| -> Pins {
+            lock.packages
+                .iter()
+                .map(|(name, p)| (name.clone(), (p.version.clone(), p.sha256.clone())))
+                .collect()
         };
-        names.into_iter().filter_map(change).collect()
+        changes(&pins(self), &pins(new))
     }
+}
+
+/// Package name → version and hash.
+pub type Pins = BTreeMap<String, (String, String)>;
+
+/// What one set of pins has other than another, sorted by name.
+pub fn changes(old: &Pins, new: &Pins) -> Vec<Change> {
+    let names: BTreeSet<&String> = old.keys().chain(new.keys()).collect();
+    let change = |name: &String| match (old.get(name), new.get(name)) {
+        (None, Some((version, _))) => Some(Change::Added { name: name.clone(), version: version.clone() }),
+        (Some((version, _)), None) => Some(Change::Removed { name: name.clone(), version: version.clone() }),
+        (Some((from, a)), Some((to, b))) if a != b => {
+            Some(Change::Changed { name: name.clone(), from: from.clone(), to: to.clone() })
+        }
+        _ => None,
+    };
+    names.into_iter().filter_map(change).collect()
 }
 
 #[cfg(test)]
@@ -210,7 +240,11 @@ mod tests {
 
     #[test]
     fn a_lock_reads_back_as_it_was_written() {
-        let text = format!("# two roots\nepoch 7\n{}{}", line("bash", "1:5.2-1~deb13u1", 'a', "base,infra"), line("haproxy", "3", 'b', "infra"));
+        let text = format!(
+            "# two roots\nepoch 7\n{}{}",
+            line("bash", "1:5.2-1~deb13u1", 'a', "base,infra"),
+            line("haproxy", "3", 'b', "infra")
+        );
         let lock = Lock::parse(&text).unwrap();
         assert_eq!(lock.set("infra").unwrap().len(), 2);
         assert_eq!(lock.set("base").unwrap()[0].name, "bash");
@@ -240,8 +274,12 @@ mod tests {
 
     #[test]
     fn changes_are_what_a_person_wants_to_read() {
-        let old = Lock::parse(&(line("a", "1", 'a', "x") + &line("b", "1", 'b', "x") + &line("c", "1", 'c', "x"))).unwrap();
-        let new = Lock::parse(&(line("b", "2", 'd', "x") + &line("c", "1", 'e', "x") + &line("d", "1", 'f', "x"))).unwrap();
+        let old =
+            Lock::parse(&(line("a", "1", 'a', "x") + &line("b", "1", 'b', "x") + &line("c", "1", 'c', "x")))
+                .unwrap();
+        let new =
+            Lock::parse(&(line("b", "2", 'd', "x") + &line("c", "1", 'e', "x") + &line("d", "1", 'f', "x")))
+                .unwrap();
         let said: Vec<String> = old.changes(&new).iter().map(ToString::to_string).collect();
         assert_eq!(said, ["- a 1", "~ b 1 -> 2", "~ c 1 (other content)", "+ d 1"]);
         assert!(old.changes(&old).is_empty());

@@ -37,7 +37,9 @@ impl Explain for Error {
 
     fn hint(&self) -> Option<String> {
         match self {
-            Self::None => Some("set OAAS_DEBIAN_MIRROR (and OAAS_DEBIAN_SECURITY_MIRROR) to the URL of a mirror".into()),
+            Self::None => {
+                Some("set OAAS_DEBIAN_MIRROR (and OAAS_DEBIAN_SECURITY_MIRROR) to the URL of a mirror".into())
+            }
             Self::Apt { source } => source.hint(),
         }
     }
@@ -62,12 +64,20 @@ impl Mirrors {
     fn choose(targets: &str, main: Option<String>, security: Option<String>) -> Option<Self> {
         let lines: Vec<(&str, &str)> = targets.lines().filter_map(|l| l.split_once(' ')).collect();
         let find = |wanted: &dyn Fn(&str, &str) -> bool| {
-            lines.iter().find(|(uri, suite)| wanted(uri.trim_end_matches('/'), suite)).map(|(uri, _)| (*uri).to_owned())
+            lines
+                .iter()
+                .find(|(uri, suite)| wanted(uri.trim_end_matches('/'), suite))
+                .map(|(uri, _)| (*uri).to_owned())
         };
         let is_security = |uri: &str, suite: &str| {
-            uri.ends_with("debian-security") || suite.split(' ').next().is_some_and(|s| s.ends_with("-security") || s.ends_with("/updates"))
+            uri.ends_with("debian-security")
+                || suite
+                    .split(' ')
+                    .next()
+                    .is_some_and(|s| s.ends_with("-security") || s.ends_with("/updates"))
         };
-        let main = main.or_else(|| find(&|uri, suite| uri.ends_with("/debian") && !is_security(uri, suite)))?;
+        let main =
+            main.or_else(|| find(&|uri, suite| uri.ends_with("/debian") && !is_security(uri, suite)))?;
         // Every mirror network serves both below one host, by the names that Debian gives them.
         let security = security
             .or_else(|| find(&|uri, suite| is_security(uri, suite)))

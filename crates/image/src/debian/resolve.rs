@@ -64,7 +64,8 @@ impl Explain for Error {
     fn hint(&self) -> Option<String> {
         match self {
             Self::Apt { source, .. } => source.hint().or_else(|| {
-                (!Path::new(KEYRING).exists()).then(|| "the archive's keys are in the Debian package debian-archive-keyring".into())
+                (!Path::new(KEYRING).exists())
+                    .then(|| "the archive's keys are in the Debian package debian-archive-keyring".into())
             }),
             _ => None,
         }
@@ -131,7 +132,9 @@ impl Apt {
     async fn show(&self, names: &[String], task: &Task) -> Result<Vec<Package>, Error> {
         let mut show = self.command("apt-cache");
         show.args(["show", "--no-all-versions"]).args(names);
-        let said = process::run("describe packages", show, task).await.context(error::AptSnafu { what: "the suite" })?;
+        let said = process::run("describe packages", show, task)
+            .await
+            .context(error::AptSnafu { what: "the suite" })?;
         said.split("\n\n").filter(|s| s.starts_with("Package:")).map(|stanza| describe(stanza)).collect()
     }
 }
@@ -149,7 +152,9 @@ fn installs(said: &str) -> Vec<String> {
 
 /// A package by its stanza in the suite's index.
 fn describe(stanza: &str) -> Result<Package, Error> {
-    let value = |field: &str| stanza.lines().find_map(|l| l.strip_prefix(field)?.strip_prefix(": ")).map(str::to_owned);
+    let value = |field: &str| {
+        stanza.lines().find_map(|l| l.strip_prefix(field)?.strip_prefix(": ")).map(str::to_owned)
+    };
     let name = value("Package").unwrap_or_default();
     let want = |field| value(field).context(error::FieldSnafu { name: &name, field });
     let path = want("Filename")?;
@@ -165,12 +170,19 @@ fn describe(stanza: &str) -> Result<Package, Error> {
 }
 
 /// Resolve every Debian layer of the recipes on the signed suite, in a scratch directory.
-pub async fn resolve(recipes: &Recipes, mirrors: &Mirrors, scratch: &Path, task: &Task) -> Result<Lock, Error> {
+pub async fn resolve(
+    recipes: &Recipes,
+    mirrors: &Mirrors,
+    scratch: &Path,
+    task: &Task,
+) -> Result<Lock, Error> {
     let apt = Apt::new(scratch, &recipes.debian, mirrors)?;
     task.status("reads the suite's indices");
     let mut update = apt.command("apt-get");
     update.args(["update", "-q"]);
-    process::run("read the suite's indices", update, task).await.context(error::AptSnafu { what: "the suite's indices" })?;
+    process::run("read the suite's indices", update, task)
+        .await
+        .context(error::AptSnafu { what: "the suite's indices" })?;
     let mut lock = Lock::default();
     let mut all = BTreeSet::new();
     for image in recipes.images.keys() {
@@ -182,7 +194,8 @@ pub async fn resolve(recipes: &Recipes, mirrors: &Mirrors, scratch: &Path, task:
             lock.sets.insert(layer.name.clone(), closure.iter().map(name).collect());
             all.extend(closure);
             if !extract.is_empty() {
-                let names: BTreeSet<String> = extract.iter().map(|Extract { package, .. }| package.clone()).collect();
+                let names: BTreeSet<String> =
+                    extract.iter().map(|Extract { package, .. }| package.clone()).collect();
                 all.extend(names.iter().cloned());
                 lock.sets.insert(format!("{}+extract", layer.name), names);
             }
@@ -224,7 +237,10 @@ mod tests {
     fn a_stanza_becomes_a_package() {
         let stanza = "Package: novnc\nVersion: 1:1.6.0-2\nDepends: x\nFilename: pool/main/n/novnc/novnc_1.6.0-2_all.deb\nSize: 280152\nSHA256: ab";
         let package = describe(stanza).unwrap();
-        assert_eq!((package.name.as_str(), package.version.as_str(), package.size), ("novnc", "1:1.6.0-2", 280_152));
+        assert_eq!(
+            (package.name.as_str(), package.version.as_str(), package.size),
+            ("novnc", "1:1.6.0-2", 280_152)
+        );
         let error = describe("Package: novnc\nVersion: 1\nFilename: pool/x").unwrap_err();
         assert!(error.to_string().contains("novnc") && error.to_string().contains("SHA256"), "{error}");
     }

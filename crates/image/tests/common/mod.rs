@@ -7,7 +7,8 @@ use oaas_feedback::Task;
 use oaas_image::debian::lock::Lock;
 use oaas_image::{BuildOptions, BuiltImages, Cache, Recipes, build};
 
-const DEBIAN: &str = "suite='t'\narchitecture='amd64'\nlock='l'\nexclude=[]\ninclude=[]\nclean=[]\naccounts=[]\n";
+const DEBIAN: &str =
+    "suite='t'\narchitecture='amd64'\nlock='l'\nexclude=[]\ninclude=[]\nclean=[]\naccounts=[]\n";
 
 const IMAGE: &str = "name='thing'\nabout='a thing'\n\
     [[layers]]\nname='data'\nkind='artefact'\nartefact='data'\npath='/usr/share/data'\nmode=0o644\n\
@@ -22,12 +23,17 @@ pub fn options(dir: &Path, data: &[u8], agent: &[u8]) -> BuildOptions {
         }
         (name.to_owned(), path)
     };
-    BuildOptions { cache: Cache::at(dir.join("cache")), artefacts: BTreeMap::from([file("data", data), file("agent", agent)]) }
+    BuildOptions {
+        cache: Cache::at(dir.join("cache")),
+        artefacts: BTreeMap::from([file("data", data), file("agent", agent)]),
+    }
 }
 
 /// Build the image `thing`.
 pub async fn thing(options: &BuildOptions) -> BuiltImages {
-    let recipes = Recipes::parse([("debian.toml".to_owned(), DEBIAN), ("thing.toml".to_owned(), IMAGE)].into_iter()).unwrap();
+    let recipes =
+        Recipes::parse([("debian.toml".to_owned(), DEBIAN), ("thing.toml".to_owned(), IMAGE)].into_iter())
+            .unwrap();
     build::build_with(options, recipes, Lock::default(), &[], &Task::silent()).await.unwrap()
 }
 

@@ -2,8 +2,8 @@
 
 use std::fmt::Write as _;
 
-use kube::core::ApiResource;
 use kube::ResourceExt;
+use kube::core::ApiResource;
 use oaas_api::names;
 use oaas_render::Objects;
 use oaas_render::objects::{Kind, Visit};
@@ -91,7 +91,11 @@ pub fn desired_one<K: Kind>(object: &K, namespace: Option<&str>, labels: &[(&str
     }
     let annotations = metadata.as_object_mut().and_then(|metadata| metadata.get_mut("annotations"));
     let take = |annotation: &str| {
-        annotations.as_ref().and_then(|all| all.get(annotation)).and_then(Value::as_str).map(ToOwned::to_owned)
+        annotations
+            .as_ref()
+            .and_then(|all| all.get(annotation))
+            .and_then(Value::as_str)
+            .map(ToOwned::to_owned)
     };
     let mode = match take(names::ANNOTATION_APPLY).as_deref() {
         Some("create") => Mode::Create,
@@ -102,11 +106,12 @@ pub fn desired_one<K: Kind>(object: &K, namespace: Option<&str>, labels: &[(&str
     if let Some(Value::Object(all)) = annotations {
         all.remove(ANNOTATION_REPLICAS);
     }
-    let replicas = match root.get_mut("spec").and_then(Value::as_object_mut).and_then(|spec| spec.remove("replicas")) {
-        Some(Value::Number(count)) if pinned => Replicas::Pinned(count.as_i64().unwrap_or_default()),
-        Some(Value::Number(count)) => Replicas::Initial(count.as_i64().unwrap_or_default()),
-        _ => Replicas::None,
-    };
+    let replicas =
+        match root.get_mut("spec").and_then(Value::as_object_mut).and_then(|spec| spec.remove("replicas")) {
+            Some(Value::Number(count)) if pinned => Replicas::Pinned(count.as_i64().unwrap_or_default()),
+            Some(Value::Number(count)) => Replicas::Initial(count.as_i64().unwrap_or_default()),
+            _ => Replicas::None,
+        };
     encode_string_data(root);
     let hash = hash(&body);
     body["metadata"]["annotations"][names::ANNOTATION_APPLIED] = json!(hash);
@@ -185,7 +190,8 @@ mod tests {
     use super::*;
 
     fn named(name: &str, annotations: &[(&str, &str)]) -> ObjectMeta {
-        let annotations = annotations.iter().map(|(k, v)| ((*k).into(), (*v).into())).collect::<BTreeMap<_, _>>();
+        let annotations =
+            annotations.iter().map(|(k, v)| ((*k).into(), (*v).into())).collect::<BTreeMap<_, _>>();
         ObjectMeta {
             name: Some(name.into()),
             annotations: (!annotations.is_empty()).then_some(annotations),
@@ -212,9 +218,13 @@ mod tests {
     fn jobs_and_marked_objects_are_created_only() {
         let job = Job { metadata: named("load-1234", &[]), ..Job::default() };
         assert_eq!(desired_one(&job, Some("ns"), &[]).mode, Mode::Create);
-        let secret = |annotations: &[(&str, &str)]| Secret { metadata: named("s", annotations), ..Secret::default() };
+        let secret =
+            |annotations: &[(&str, &str)]| Secret { metadata: named("s", annotations), ..Secret::default() };
         assert_eq!(desired_one(&secret(&[]), Some("ns"), &[]).mode, Mode::Apply);
-        assert_eq!(desired_one(&secret(&[(names::ANNOTATION_APPLY, "create")]), Some("ns"), &[]).mode, Mode::Create);
+        assert_eq!(
+            desired_one(&secret(&[(names::ANNOTATION_APPLY, "create")]), Some("ns"), &[]).mode,
+            Mode::Create
+        );
     }
 
     #[test]

@@ -25,9 +25,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::{StreamExt, stream};
+use kube::Client;
 use kube::api::{Api, DeleteParams, DynamicObject, Patch, PatchParams, PostParams, Preconditions};
 use kube::core::ApiResource;
-use kube::Client;
 use oaas_api::names;
 use oaas_render::Objects;
 use serde_json::{Value, json};
@@ -192,7 +192,9 @@ impl Applier {
         self.metrics.unchanged.inc_by(applied.unchanged as u64);
         if applied.failed.is_empty() {
             let superfluous = |_: &dyn Watched, key: &Key, meta: &LiveMeta| {
-                !keep.contains(key) && meta.labels.get(names::LABEL_OWNER) == Some(&owner.uid) && !outlives(key, meta)
+                !keep.contains(key)
+                    && meta.labels.get(names::LABEL_OWNER) == Some(&owner.uid)
+                    && !outlives(key, meta)
             };
             let (pruned, failed) = self.delete_where(owner, superfluous).await;
             applied.pruned = pruned;
@@ -211,12 +213,16 @@ impl Applier {
     }
 
     /// Deletes one object, such as a pod that shall be made anew.
-    pub async fn delete(&self, namespace: &str, resource: &ApiResource, name: &str, uid: &str) -> Result<(), WriteError> {
+    pub async fn delete(
+        &self,
+        namespace: &str,
+        resource: &ApiResource,
+        name: &str,
+        uid: &str,
+    ) -> Result<(), WriteError> {
         let key = Key { kind: resource.kind.clone(), name: name.to_owned() };
-        let parameters = DeleteParams::background().preconditions(Preconditions {
-            uid: Some(uid.to_owned()),
-            resource_version: None,
-        });
+        let parameters = DeleteParams::background()
+            .preconditions(Preconditions { uid: Some(uid.to_owned()), resource_version: None });
         let api = self.api(namespace, resource);
         let request = async { api.delete(name, &parameters).await.map(|_| ()) };
         let result = self.write("delete", &key, request).await;
@@ -346,7 +352,9 @@ fn step(object: &Desired, live: Option<&Value>) -> Step {
     let replicas = match object.replicas {
         Replicas::Pinned(count) if live["spec"]["replicas"].as_i64() != Some(count) => Some(count),
         // Created, but the operator was stopped before it set the count.
-        Replicas::Initial(count) if live["metadata"]["annotations"][ANNOTATION_REPLICAS].is_null() => Some(count),
+        Replicas::Initial(count) if live["metadata"]["annotations"][ANNOTATION_REPLICAS].is_null() => {
+            Some(count)
+        }
         _ => None,
     };
     if first_difference(&object.body, live).is_some() {
@@ -373,7 +381,10 @@ pub(crate) async fn write_one(
         let parameters = PatchParams::apply(manager).force();
         let api = &api;
         async move {
-            write(fence, metrics, verb, key, async { api.patch(name, &parameters, &Patch::Apply(body)).await }).await
+            write(fence, metrics, verb, key, async {
+                api.patch(name, &parameters, &Patch::Apply(body)).await
+            })
+            .await
         }
     };
     let identity = || json!({ "apiVersion": object.resource.api_version, "kind": object.resource.kind });
@@ -386,10 +397,14 @@ pub(crate) async fn write_one(
     let answer = match step(object, live) {
         Step::Nothing => return Ok(None),
         Step::Create => {
-            let parameters = PostParams { field_manager: Some(names::MANAGER.into()), ..PostParams::default() };
+            let parameters =
+                PostParams { field_manager: Some(names::MANAGER.into()), ..PostParams::default() };
             let body: DynamicObject = match serde_json::from_value(object.body.clone()) {
                 Ok(body) => body,
-                Err(error) => return Err(RequestSnafu { verb: "create", key: key.clone() }.into_error(kube::Error::SerdeError(error))),
+                Err(error) => {
+                    return Err(RequestSnafu { verb: "create", key: key.clone() }
+                        .into_error(kube::Error::SerdeError(error)));
+                }
             };
             match write(fence, metrics, "create", key, api.create(&parameters, &body)).await {
                 Ok(answer) => answer,
@@ -451,7 +466,9 @@ pub(crate) async fn write<T>(
     metrics.wrote(&key.kind, verb, result.is_ok());
     match &result {
         Ok(_) => tracing::info!(kind = %key.kind, name = %key.name, verb, "wrote"),
-        Err(error) => tracing::warn!(kind = %key.kind, name = %key.name, verb, error = %error.in_full(), "write failed"),
+        Err(error) => {
+            tracing::warn!(kind = %key.kind, name = %key.name, verb, error = %error.in_full(), "write failed")
+        }
     }
     result
 }

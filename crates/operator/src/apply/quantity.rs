@@ -3,7 +3,8 @@
 /// The value in billionths, or nothing when the text is no quantity.
 pub fn parse(text: &str) -> Option<i128> {
     const BILLION: i128 = 1_000_000_000;
-    let end = text.find(|c: char| !(c.is_ascii_digit() || c == '.' || c == '-' || c == '+')).unwrap_or(text.len());
+    let end =
+        text.find(|c: char| !(c.is_ascii_digit() || c == '.' || c == '-' || c == '+')).unwrap_or(text.len());
     let (number, suffix) = text.split_at(end);
     let (factor, divisor): (i128, i128) = match suffix {
         "" => (BILLION, 1),

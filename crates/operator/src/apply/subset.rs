@@ -45,7 +45,9 @@ fn differs(desired: &Value, live: &Value, path: &mut Vec<String>, quantity: bool
             let found = has.get(name).unwrap_or(&Value::Null);
             let below = quantity || QUANTITIES.contains(&name.as_str());
             let different = match KEYED.iter().find(|(list, _)| list == name) {
-                Some((_, keys)) if value.is_array() && found.is_array() => keyed(keys, value, found, path, below),
+                Some((_, keys)) if value.is_array() && found.is_array() => {
+                    keyed(keys, value, found, path, below)
+                }
                 _ => differs(value, found, path, below),
             };
             if !different {
@@ -146,9 +148,17 @@ mod tests {
     #[test]
     fn quantities_are_compared_by_value_and_only_where_they_are_quantities() {
         let desired = json!({ "limits": { "cpu": "0.5", "memory": "1024Mi" } });
-        assert_eq!(first_difference(&desired, &json!({ "limits": { "cpu": "500m", "memory": "1Gi" } })), None);
-        assert!(first_difference(&desired, &json!({ "limits": { "cpu": "501m", "memory": "1Gi" } })).is_some());
-        assert!(first_difference(&json!({ "data": { "a": "1024Mi" } }), &json!({ "data": { "a": "1Gi" } })).is_some());
+        assert_eq!(
+            first_difference(&desired, &json!({ "limits": { "cpu": "500m", "memory": "1Gi" } })),
+            None
+        );
+        assert!(
+            first_difference(&desired, &json!({ "limits": { "cpu": "501m", "memory": "1Gi" } })).is_some()
+        );
+        assert!(
+            first_difference(&json!({ "data": { "a": "1024Mi" } }), &json!({ "data": { "a": "1Gi" } }))
+                .is_some()
+        );
     }
 
     #[test]
@@ -156,7 +166,10 @@ mod tests {
         let desired = json!({ "a": "", "b": 0, "c": false, "d": {}, "e": [], "f": null, "g": { "h": "" } });
         assert_eq!(first_difference(&desired, &json!({})), None);
         assert_eq!(first_difference(&json!({ "a": "x" }), &json!({})).unwrap(), "a");
-        assert_eq!(first_difference(&json!({ "emptyDir": {} }), &json!({ "emptyDir": { "medium": "Memory" } })), None);
+        assert_eq!(
+            first_difference(&json!({ "emptyDir": {} }), &json!({ "emptyDir": { "medium": "Memory" } })),
+            None
+        );
     }
 
     #[test]

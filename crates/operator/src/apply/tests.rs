@@ -37,7 +37,10 @@ fn what_is_as_desired_is_left_alone() {
 
 #[test]
 fn replicas_alone_are_a_step_of_their_own() {
-    assert_eq!(step(&object(Mode::Apply, Replicas::Pinned(3)), Some(&live(Some(5)))), Step::Scale { replicas: 3 });
+    assert_eq!(
+        step(&object(Mode::Apply, Replicas::Pinned(3)), Some(&live(Some(5)))),
+        Step::Scale { replicas: 3 }
+    );
     let mut unset = live(Some(1));
     unset["metadata"]["annotations"].as_object_mut().unwrap().remove(ANNOTATION_REPLICAS);
     assert_eq!(step(&object(Mode::Apply, Replicas::Initial(3)), Some(&unset)), Step::Scale { replicas: 3 });
@@ -47,7 +50,10 @@ fn replicas_alone_are_a_step_of_their_own() {
 fn a_changed_field_or_hash_is_applied() {
     let mut drifted = live(Some(1));
     drifted["spec"]["serviceName"] = json!("other");
-    assert_eq!(step(&object(Mode::Apply, Replicas::Initial(1)), Some(&drifted)), Step::Apply { replicas: None });
+    assert_eq!(
+        step(&object(Mode::Apply, Replicas::Initial(1)), Some(&drifted)),
+        Step::Apply { replicas: None }
+    );
     let mut removed = live(Some(1));
     removed["metadata"]["annotations"]["oaas.dev/applied-hash"] = json!("h0");
     assert_eq!(

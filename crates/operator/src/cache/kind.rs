@@ -103,12 +103,18 @@ impl<K: Kind> Cached<K> {
 
     /// All objects that carry the label of a cloud, in the order of their names.
     pub fn of_cloud(&self, namespace: &str, cloud: &str) -> Vec<Arc<K>> {
-        let mut names: Vec<String> =
-            self.store.state_filter(|object| super::is_of(object, namespace, cloud)).iter().map(|o| o.name_any()).collect();
+        let mut names: Vec<String> = self
+            .store
+            .state_filter(|object| super::is_of(object, namespace, cloud))
+            .iter()
+            .map(|o| o.name_any())
+            .collect();
         {
             let ahead = self.ahead.lock().unwrap_or_else(PoisonError::into_inner);
             names.extend(ahead.values().filter_map(|ahead| match ahead {
-                Ahead::Written(object) if super::is_of(object.as_ref(), namespace, cloud) => Some(object.name_any()),
+                Ahead::Written(object) if super::is_of(object.as_ref(), namespace, cloud) => {
+                    Some(object.name_any())
+                }
                 _ => None,
             }));
         }
@@ -182,9 +188,9 @@ fn version<K: Resource>(object: &K) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use oaas_api::names;
     use k8s_openapi::api::core::v1::ConfigMap;
     use kube::runtime::reflector::store;
+    use oaas_api::names;
     use serde_json::json;
 
     use super::*;

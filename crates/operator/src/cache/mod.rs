@@ -59,29 +59,40 @@ impl Cache {
         let (clouds, writer) = store();
         tasks.spawn(run(
             kube::runtime::reflector(writer, watch::<OpenStack>(client, watcher::Config::default())),
-            move |event| if let Some(cloud) = object(&event) { send(&to, ObjectRef::from_obj(cloud)) },
+            move |event| {
+                if let Some(cloud) = object(&event) {
+                    send(&to, ObjectRef::from_obj(cloud))
+                }
+            },
         ));
 
         let to = concerns.clone();
         let (pods, writer) = store();
         let ours = watcher::Config::default().labels(names::LABEL_CLOUD);
-        tasks.spawn(run(
-            kube::runtime::reflector(writer, watch::<Pod>(client, ours)),
-            move |event| if let Some(cloud) = object(&event).and_then(cloud_of) { send(&to, cloud) },
-        ));
+        tasks.spawn(run(kube::runtime::reflector(writer, watch::<Pod>(client, ours)), move |event| {
+            if let Some(cloud) = object(&event).and_then(cloud_of) {
+                send(&to, cloud)
+            }
+        }));
 
         let (nodes, writer) = store();
         let to = concerns.clone();
         let all_clouds = clouds.clone();
         let mut seen = BTreeMap::new();
         tasks.spawn(run(
-            kube::runtime::reflector(writer, watch::<Node>(client, watcher::Config::default()).modify(trim_node)),
+            kube::runtime::reflector(
+                writer,
+                watch::<Node>(client, watcher::Config::default()).modify(trim_node),
+            ),
             move |event| {
                 let Some(node) = object(&event) else { return };
                 // Nodes send a sign of life every few seconds; only what planning looks at concerns the clouds.
                 let looks = looks_of(node, matches!(event, watcher::Event::Delete(_)));
                 if seen.insert(node.name_any(), looks.clone()) != Some(looks) {
-                    all_clouds.state().iter().for_each(|cloud| send(&to, ObjectRef::from_obj(cloud.as_ref())));
+                    all_clouds
+                        .state()
+                        .iter()
+                        .for_each(|cloud| send(&to, ObjectRef::from_obj(cloud.as_ref())));
                 }
             },
         ));
@@ -98,7 +109,8 @@ impl Cache {
             }
         }
         let others = async {
-            let three = (self.clouds.wait_until_ready(), self.pods.wait_until_ready(), self.nodes.wait_until_ready());
+            let three =
+                (self.clouds.wait_until_ready(), self.pods.wait_until_ready(), self.nodes.wait_until_ready());
             futures::join!(three.0, three.1, three.2)
         };
         if tokio::time::timeout_at(deadline, others).await.is_err() {
@@ -151,7 +163,8 @@ impl Visit for Builder<'_> {
                 send(&to, cloud);
             }
         }));
-        self.by_type.insert(TypeId::of::<K>(), Arc::<Cached<K>>::clone(&cached) as Arc<dyn Any + Send + Sync>);
+        self.by_type
+            .insert(TypeId::of::<K>(), Arc::<Cached<K>>::clone(&cached) as Arc<dyn Any + Send + Sync>);
         self.kinds.push(cached);
     }
 }
@@ -174,16 +187,18 @@ where
     while let Some(next) = stream.next().await {
         match next {
             Ok(event) => on_event(event),
-            Err(error) => tracing::warn!(kind = %K::kind(&()), %error, "watch interrupted, starting it again"),
+            Err(error) => {
+                tracing::warn!(kind = %K::kind(&()), %error, "watch interrupted, starting it again")
+            }
         }
     }
 }
 
 fn object<K>(event: &watcher::Event<K>) -> Option<&K> {
     match event {
-        watcher::Event::Apply(object) | watcher::Event::Delete(object) | watcher::Event::InitApply(object) => {
-            Some(object)
-        }
+        watcher::Event::Apply(object)
+        | watcher::Event::Delete(object)
+        | watcher::Event::InitApply(object) => Some(object),
         watcher::Event::Init | watcher::Event::InitDone => None,
     }
 }
@@ -196,7 +211,12 @@ fn cloud_of<K: Resource>(object: &K) -> Option<CloudRef> {
 
 fn is_of<K: Resource>(object: &K, namespace: &str, cloud: &str) -> bool {
     object.meta().namespace.as_deref() == Some(namespace)
-        && object.meta().labels.as_ref().and_then(|labels| labels.get(names::LABEL_CLOUD)).is_some_and(|is| is == cloud)
+        && object
+            .meta()
+            .labels
+            .as_ref()
+            .and_then(|labels| labels.get(names::LABEL_CLOUD))
+            .is_some_and(|is| is == cloud)
 }
 
 fn send(to: &UnboundedSender<CloudRef>, cloud: CloudRef) {

@@ -148,7 +148,11 @@ impl Inside {
         let user = Qualified::from(access.identity.user.as_str());
         let session = Session::new(Config {
             auth_url: access.identity.url.clone(),
-            identity: Identity { scope: Scope::Project(user.clone()), user, password: access.password.clone() },
+            identity: Identity {
+                scope: Scope::Project(user.clone()),
+                user,
+                password: access.password.clone(),
+            },
             region: Some(access.identity.region.clone()),
             interface: Interface::Internal,
             endpoints: BTreeMap::new(),
@@ -178,7 +182,8 @@ fn servers(declared: &Content, report: &Report) -> Vec<ServerSummary> {
         .iter()
         .map(|server| {
             let fact = |kind: Kind, name: &str| {
-                let of_server = |item: &&engine::Outcome| item.key.kind == kind && item.key.name().contains(&server.name);
+                let of_server =
+                    |item: &&engine::Outcome| item.key.kind == kind && item.key.name().contains(&server.name);
                 report.items.iter().find(of_server).and_then(|item| item.facts.get(name).cloned())
             };
             ServerSummary {

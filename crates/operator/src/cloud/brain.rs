@@ -61,7 +61,9 @@ impl Brain for CloudBrain {
     fn decide(&self, observed: &Observed) -> Decision<Action, Plan> {
         let seen = self.inside(&observed.cloud).seen();
         let now = SystemTime::now();
-        let plan = decide(&self.catalog, &self.images, observed, &seen, &|spec, authority| generate(spec, authority, now));
+        let plan = decide(&self.catalog, &self.images, observed, &seen, &|spec, authority| {
+            generate(spec, authority, now)
+        });
         let mut decision =
             Decision { ledger: None, objects: None, delete: Vec::new(), actions: Vec::new(), plan };
         let Plan::Make(make) = &mut decision.plan else { return decision };
@@ -151,7 +153,9 @@ async fn label(client: Client, nodes: BTreeMap<String, BTreeMap<String, String>>
     for (node, labels) in nodes {
         let patch = Patch::Merge(json!({"metadata": {"labels": labels}}));
         let parameters = PatchParams { field_manager: Some(names::MANAGER.into()), ..PatchParams::default() };
-        api.patch(&node, &parameters, &patch).await.map_err(|error| format!("failed to label node {node}: {error}"))?;
+        api.patch(&node, &parameters, &patch)
+            .await
+            .map_err(|error| format!("failed to label node {node}: {error}"))?;
     }
     Ok(())
 }

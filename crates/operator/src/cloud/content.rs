@@ -61,13 +61,15 @@ fn network(external: &ExternalNetwork) -> Network {
     if let Some(mtu) = external.mtu {
         network["mtu"] = json!(mtu);
     }
-    serde_json::from_value(network).expect("every field is one of the type, and validation read the addresses before")
+    serde_json::from_value(network)
+        .expect("every field is one of the type, and validation read the addresses before")
 }
 
 /// The passwords and keys that the content refers to: a user's is in the Secret `<user>-password-g1`, a keypair's in
 /// `demo-keypair-g1`, both made with the cloud.
 pub fn given(content: &Content, credentials: &Credentials) -> Given {
-    let value = |secret: String, key: &str| credentials.get(&secret)?.get(key).map(|value| value.expose().clone());
+    let value =
+        |secret: String, key: &str| credentials.get(&secret)?.get(key).map(|value| value.expose().clone());
     let passwords = content.users.iter().filter_map(|user| {
         let password = value(format!("{}-password-g1", user.name.name), "password")?;
         Some((user.name.clone(), Secret::new(password)))

@@ -9,7 +9,8 @@ use oaas_api::names;
 use oaas_catalog::Catalog;
 use oaas_cloud::Secret;
 use oaas_plan::{
-    Blueprint, CloudId, CredentialKind, CredentialSpec, Credentials, Gate, Gates, Images, Inputs, Problem, Report, Sensitive,
+    Blueprint, CloudId, CredentialKind, CredentialSpec, Credentials, Gate, Gates, Images, Inputs, Problem,
+    Report, Sensitive,
 };
 use oaas_render::Rendered;
 
@@ -62,7 +63,13 @@ pub struct Make {
 pub type Generate<'a> = &'a dyn Fn(&CredentialSpec, Option<&Values>) -> Result<Values, GenerateError>;
 
 /// Decide.
-pub fn decide(catalog: &Catalog, images: &Images, observed: &Observed, seen: &Seen, generate: Generate<'_>) -> Plan {
+pub fn decide(
+    catalog: &Catalog,
+    images: &Images,
+    observed: &Observed,
+    seen: &Seen,
+    generate: Generate<'_>,
+) -> Plan {
     let resource = &observed.cloud;
     let id = CloudId {
         name: resource.metadata.name.clone().unwrap_or_default(),
@@ -86,9 +93,14 @@ pub fn decide(catalog: &Catalog, images: &Images, observed: &Observed, seen: &Se
     let user_secrets = BTreeMap::new();
     let spec = &resource.spec;
     fn inputs<'a>(
-        cloud: &'a CloudId, spec: &'a oaas_api::OpenStackSpec, catalog: &'a Catalog, images: &'a Images,
-        credentials: &'a Credentials, user_secrets: &'a BTreeMap<(String, String), Sensitive<String>>,
-        nodes: &'a [oaas_plan::Node], observed: &'a oaas_plan::Observed,
+        cloud: &'a CloudId,
+        spec: &'a oaas_api::OpenStackSpec,
+        catalog: &'a Catalog,
+        images: &'a Images,
+        credentials: &'a Credentials,
+        user_secrets: &'a BTreeMap<(String, String), Sensitive<String>>,
+        nodes: &'a [oaas_plan::Node],
+        observed: &'a oaas_plan::Observed,
     ) -> Inputs<'a> {
         Inputs { cloud, spec, catalog, images, credentials, user_secrets, nodes, observed }
     }
@@ -111,7 +123,11 @@ pub fn decide(catalog: &Catalog, images: &Images, observed: &Observed, seen: &Se
     let blueprint = match oaas_plan::blueprint(&inputs) {
         Ok(blueprint) => blueprint,
         Err(error) => {
-            return Plan::Refused(vec![Problem { path: "spec".into(), message: error.to_string(), hint: None }]);
+            return Plan::Refused(vec![Problem {
+                path: "spec".into(),
+                message: error.to_string(),
+                hint: None,
+            }]);
         }
     };
     if known.components.is_empty() {
@@ -131,7 +147,11 @@ pub fn decide(catalog: &Catalog, images: &Images, observed: &Observed, seen: &Se
     let open = |gate: &Option<Gate>| gate.as_ref().is_some_and(Gate::is_open);
     let registrations = open(&gates.registration).then(|| Registrations {
         catalog: content::registrations(&blueprint, &credentials),
-        hashes: blueprint.registrations.iter().map(|wanted| (wanted.service.clone(), wanted.hash.clone())).collect(),
+        hashes: blueprint
+            .registrations
+            .iter()
+            .map(|wanted| (wanted.service.clone(), wanted.hash.clone()))
+            .collect(),
     });
     let declared = open(&gates.content).then(|| {
         let content = content::declared(spec);
@@ -141,7 +161,15 @@ pub fn decide(catalog: &Catalog, images: &Images, observed: &Observed, seen: &Se
     let node_labels = node_labels(&blueprint, &nodes);
     let database_lives = known.jobs.values().any(|job| *job == oaas_plan::JobState::Succeeded);
     Plan::Make(Box::new(Make {
-        blueprint, gates, report, rendered, access, registrations, declared, node_labels, database_lives,
+        blueprint,
+        gates,
+        report,
+        rendered,
+        access,
+        registrations,
+        declared,
+        node_labels,
+        database_lives,
     }))
 }
 
@@ -155,13 +183,23 @@ fn lost(specs: &[CredentialSpec], credentials: &Credentials, known: &oaas_plan::
     specs
         .iter()
         .filter(gone)
-        .map(|spec| format!("the Secret {} ({}) is gone while the volumes that need it exist", spec.name, spec.purpose))
+        .map(|spec| {
+            format!(
+                "the Secret {} ({}) is gone while the volumes that need it exist",
+                spec.name, spec.purpose
+            )
+        })
         .collect()
 }
 
 /// Make what is missing; the authority comes first in the list, so that it can sign what follows.
-fn complete(specs: &[CredentialSpec], credentials: &mut Credentials, generate: Generate<'_>) -> Result<(), GenerateError> {
-    let authority = specs.iter().find(|spec| spec.kind == CredentialKind::Authority).map(|spec| spec.name.clone());
+fn complete(
+    specs: &[CredentialSpec],
+    credentials: &mut Credentials,
+    generate: Generate<'_>,
+) -> Result<(), GenerateError> {
+    let authority =
+        specs.iter().find(|spec| spec.kind == CredentialKind::Authority).map(|spec| spec.name.clone());
     for spec in specs {
         if !credentials.contains_key(&spec.name) {
             let signer = authority.as_ref().and_then(|name| credentials.get(name));
@@ -199,10 +237,15 @@ fn volumes(observed: &Observed) -> BTreeSet<String> {
 fn taken_node_ports(observed: &Observed) -> BTreeMap<u16, String> {
     let mut taken = BTreeMap::new();
     for other in &observed.others {
-        let Some(endpoints) = other.status.as_ref().and_then(|status| status.endpoints.as_ref()) else { continue };
+        let Some(endpoints) = other.status.as_ref().and_then(|status| status.endpoints.as_ref()) else {
+            continue;
+        };
         let urls = [&endpoints.horizon, &endpoints.identity, &endpoints.console, &endpoints.statistics];
-        let owner =
-            format!("{}/{}", other.metadata.namespace.clone().unwrap_or_default(), other.metadata.name.clone().unwrap_or_default());
+        let owner = format!(
+            "{}/{}",
+            other.metadata.namespace.clone().unwrap_or_default(),
+            other.metadata.name.clone().unwrap_or_default()
+        );
         for port in urls.into_iter().flatten().filter_map(|url| port_of(url)) {
             taken.insert(port, owner.clone());
         }
@@ -218,7 +261,9 @@ fn port_of(url: &str) -> Option<u16> {
 /// Clouds of the same namespace that were there before this one.
 fn older_clouds(observed: &Observed) -> BTreeSet<String> {
     let own = &observed.cloud.metadata;
-    let age = |metadata: &kube::core::ObjectMeta| (metadata.creation_timestamp.clone().map(|time| time.0), metadata.uid.clone());
+    let age = |metadata: &kube::core::ObjectMeta| {
+        (metadata.creation_timestamp.clone().map(|time| time.0), metadata.uid.clone())
+    };
     observed
         .others
         .iter()
@@ -230,7 +275,8 @@ fn older_clouds(observed: &Observed) -> BTreeSet<String> {
 
 fn access(blueprint: &Blueprint, credentials: &Credentials) -> Option<Access> {
     let identity = blueprint.identity.clone()?;
-    let value = |secret: &str, key: &str| credentials.get(secret)?.get(key).map(|value| value.expose().clone());
+    let value =
+        |secret: &str, key: &str| credentials.get(secret)?.get(key).map(|value| value.expose().clone());
     Some(Access {
         password: Secret::new(value(&identity.secret, "password")?),
         authority: value("cloud-ca", "ca.crt")?,
@@ -238,7 +284,10 @@ fn access(blueprint: &Blueprint, credentials: &Credentials) -> Option<Access> {
     })
 }
 
-fn node_labels(blueprint: &Blueprint, nodes: &[oaas_plan::Node]) -> BTreeMap<String, BTreeMap<String, String>> {
+fn node_labels(
+    blueprint: &Blueprint,
+    nodes: &[oaas_plan::Node],
+) -> BTreeMap<String, BTreeMap<String, String>> {
     let mut missing = BTreeMap::new();
     for plan in &blueprint.nodes {
         let Some(node) = nodes.iter().find(|node| node.name == plan.name) else { continue };

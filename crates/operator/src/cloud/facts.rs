@@ -103,7 +103,10 @@ pub fn jobs(workloads: &Workloads) -> BTreeMap<String, JobState> {
             let status = job.status.clone().unwrap_or_default();
             let condition = |kind: &str| {
                 let conditions = status.conditions.iter().flatten();
-                conditions.clone().find(|condition| condition.type_ == kind && condition.status == "True").cloned()
+                conditions
+                    .clone()
+                    .find(|condition| condition.type_ == kind && condition.status == "True")
+                    .cloned()
             };
             let state = if condition("Complete").is_some() || count(status.succeeded) > 0 {
                 JobState::Succeeded
@@ -122,7 +125,11 @@ pub fn jobs(workloads: &Workloads) -> BTreeMap<String, JobState> {
 /// The worst that is wrong with a component's pods.
 pub fn trouble(workloads: &Workloads, component: &str) -> Option<(Reason, String)> {
     let of_component = |pod: &&Pod| {
-        pod.metadata.labels.as_ref().and_then(|labels| labels.get(names::LABEL_COMPONENT)).is_some_and(|c| c == component)
+        pod.metadata
+            .labels
+            .as_ref()
+            .and_then(|labels| labels.get(names::LABEL_COMPONENT))
+            .is_some_and(|c| c == component)
     };
     workloads.pods.iter().filter(of_component).find_map(pod_trouble)
 }
@@ -131,15 +138,21 @@ pub fn trouble(workloads: &Workloads, component: &str) -> Option<(Reason, String
 pub fn pod_trouble(pod: &Pod) -> Option<(Reason, String)> {
     let status = pod.status.as_ref()?;
     let pod_name = name(&pod.metadata);
-    let containers = status.init_container_statuses.iter().flatten().chain(status.container_statuses.iter().flatten());
+    let containers =
+        status.init_container_statuses.iter().flatten().chain(status.container_statuses.iter().flatten());
     for container in containers {
         if let Some((reason, words)) = container_trouble(container) {
             return Some((reason, format!("{pod_name}: {words}")));
         }
     }
-    let condition = status.conditions.iter().flatten().find(|c| c.type_ == "PodScheduled" && c.status == "False")?;
+    let condition =
+        status.conditions.iter().flatten().find(|c| c.type_ == "PodScheduled" && c.status == "False")?;
     let message = condition.message.clone().unwrap_or_default();
-    let reason = if message.contains("PersistentVolumeClaim") { Reason::VolumePending } else { Reason::NotSchedulable };
+    let reason = if message.contains("PersistentVolumeClaim") {
+        Reason::VolumePending
+    } else {
+        Reason::NotSchedulable
+    };
     Some((reason, format!("{pod_name}: {message}")))
 }
 
@@ -168,14 +181,20 @@ fn container_trouble(container: &ContainerStatus) -> Option<(Reason, String)> {
     if last.reason.as_deref() == Some("OOMKilled") {
         return Some((
             Reason::OutOfMemory,
-            format!("{} was killed for using more memory than its limit ({restarts} restarts); raise its memory", container.name),
+            format!(
+                "{} was killed for using more memory than its limit ({restarts} restarts); raise its memory",
+                container.name
+            ),
         ));
     }
     let words = last.message.unwrap_or_default();
     let words = words.trim().lines().last().unwrap_or_default();
     (last.exit_code != 0).then(|| {
         let said = if words.is_empty() { String::new() } else { format!(": {words}") };
-        (Reason::CrashLoop, format!("{} ended with exit code {} ({restarts} restarts){said}", container.name, last.exit_code))
+        (
+            Reason::CrashLoop,
+            format!("{} ended with exit code {} ({restarts} restarts){said}", container.name, last.exit_code),
+        )
     })
 }
 
@@ -228,7 +247,9 @@ pub fn own_node_ports<'a>(services: impl Iterator<Item = &'a Service>) -> BTreeM
 /// scaling a deployment directly wins over it, since that is the newer of the two wherever they differ from what was
 /// applied last.
 pub fn scaled(components: &[Arc<OpenStackComponent>], deployments: &[Deployment]) -> BTreeMap<String, u32> {
-    let of = |component: &Arc<OpenStackComponent>| Some((name(&component.metadata), u32::try_from(component.spec.replicas?).ok()?));
+    let of = |component: &Arc<OpenStackComponent>| {
+        Some((name(&component.metadata), u32::try_from(component.spec.replicas?).ok()?))
+    };
     let mut found: BTreeMap<String, u32> = components.iter().filter_map(of).collect();
     for deployment in deployments {
         let annotations = deployment.metadata.annotations.as_ref();
@@ -250,19 +271,23 @@ mod tests {
 
     fn pod(status: &serde_json::Value) -> Pod {
         let labels = json!({names::LABEL_COMPONENT: "nova-api"});
-        serde_json::from_value(json!({"metadata": {"name": "p", "labels": labels}, "status": status})).expect("a pod")
+        serde_json::from_value(json!({"metadata": {"name": "p", "labels": labels}, "status": status}))
+            .expect("a pod")
     }
 
     #[test]
     fn each_trouble_has_its_reason() {
         let container = |state: serde_json::Value| {
-            let mut status = json!({"name": "c", "image": "i", "imageID": "", "ready": false, "restartCount": 3});
+            let mut status =
+                json!({"name": "c", "image": "i", "imageID": "", "ready": false, "restartCount": 3});
             status.as_object_mut().expect("a map").extend(state.as_object().expect("a map").clone());
             json!({"containerStatuses": [status]})
         };
         let reason = |status: serde_json::Value| pod_trouble(&pod(&status)).map(|(reason, _)| reason);
         assert_eq!(
-            reason(container(json!({"state": {"waiting": {"reason": "ImagePullBackOff", "message": "not found"}}}))),
+            reason(container(
+                json!({"state": {"waiting": {"reason": "ImagePullBackOff", "message": "not found"}}})
+            )),
             Some(Reason::ImageUnavailable)
         );
         assert_eq!(
@@ -277,7 +302,8 @@ mod tests {
             Some(Reason::CrashLoop)
         );
         assert_eq!(reason(container(json!({"state": {"running": {}}}))), None);
-        let unscheduled = json!({"conditions": [{"type": "PodScheduled", "status": "False", "message": "0/1 nodes"}]});
+        let unscheduled =
+            json!({"conditions": [{"type": "PodScheduled", "status": "False", "message": "0/1 nodes"}]});
         assert_eq!(reason(unscheduled), Some(Reason::NotSchedulable));
     }
 

@@ -7,8 +7,8 @@ use base64::Engine as _;
 use oaas_plan::{CredentialKind, CredentialSpec, Sensitive};
 use rand::Rng as _;
 use rcgen::{
-    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
-    KeyUsagePurpose, SanType,
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer,
+    KeyPair, KeyUsagePurpose, SanType,
 };
 use snafu::{ResultExt, Snafu};
 
@@ -35,7 +35,9 @@ pub enum GenerateError {
         source: ssh_key::Error,
     },
     /// The authority that signs is not there.
-    #[snafu(display("failed to make the certificate {name}: the Secret with the cloud's authority lacks {key}"))]
+    #[snafu(display(
+        "failed to make the certificate {name}: the Secret with the cloud's authority lacks {key}"
+    ))]
     NoAuthority {
         /// The Secret.
         name: String,
@@ -58,7 +60,11 @@ const CERTIFICATE_DAYS: u32 = 825;
 
 /// Make one secret. Certificates are signed by `authority`, the values of the Secret of kind
 /// [`CredentialKind::Authority`].
-pub fn generate(spec: &CredentialSpec, authority: Option<&Values>, now: SystemTime) -> Result<Values, GenerateError> {
+pub fn generate(
+    spec: &CredentialSpec,
+    authority: Option<&Values>,
+    now: SystemTime,
+) -> Result<Values, GenerateError> {
     let values = match &spec.kind {
         CredentialKind::Password { username } => {
             let mut values = vec![("password", password())];
@@ -68,7 +74,9 @@ pub fn generate(spec: &CredentialSpec, authority: Option<&Values>, now: SystemTi
         CredentialKind::FernetKeys => vec![("0", fernet_key()), ("1", fernet_key())],
         CredentialKind::SshKey => ssh_key(&spec.name)?,
         CredentialKind::Authority => self::authority(&spec.name, now)?,
-        CredentialKind::Certificate { names, addresses } => certificate(&spec.name, names, addresses, authority, now)?,
+        CredentialKind::Certificate { names, addresses } => {
+            certificate(&spec.name, names, addresses, authority, now)?
+        }
     };
     Ok(values.into_iter().map(|(key, value)| (key.to_owned(), Sensitive::new(value))).collect())
 }
@@ -103,7 +111,8 @@ fn authority(name: &str, now: SystemTime) -> Result<Vec<(&'static str, String)>,
     let mut params = CertificateParams::default();
     validity(&mut params, now, AUTHORITY_DAYS);
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
-    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign, KeyUsagePurpose::DigitalSignature];
+    params.key_usages =
+        vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign, KeyUsagePurpose::DigitalSignature];
     params.distinguished_name = DistinguishedName::new();
     params.distinguished_name.push(DnType::CommonName, "OpenStack cloud CA");
     let certificate = params.self_signed(&key).context(CertificateSnafu { name })?;
@@ -132,7 +141,8 @@ fn certificate(
     params.use_authority_key_identifier_extension = true;
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature, KeyUsagePurpose::KeyEncipherment];
     // Members of clusters are servers and clients of each other with one certificate.
-    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
+    params.extended_key_usages =
+        vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
     params.distinguished_name = DistinguishedName::new();
     params.distinguished_name.push(DnType::CommonName, names.first().map_or(name, String::as_str));
     let certificate = params.signed_by(&key, &issuer).context(CertificateSnafu { name })?;
@@ -161,7 +171,8 @@ mod tests {
     #[test]
     fn a_certificate_is_signed_by_the_authority() {
         let authority = generate(&spec(CredentialKind::Authority), None, SystemTime::now()).expect("made");
-        let kind = CredentialKind::Certificate { names: vec!["a.b".into()], addresses: vec!["127.0.0.1".into()] };
+        let kind =
+            CredentialKind::Certificate { names: vec!["a.b".into()], addresses: vec!["127.0.0.1".into()] };
         let values = generate(&spec(kind.clone()), Some(&authority), SystemTime::now()).expect("made");
         assert_eq!(values["ca.crt"], authority["ca.crt"]);
         assert!(values["tls.crt"].expose().contains("BEGIN CERTIFICATE"));

@@ -20,7 +20,8 @@ pub fn status(plan: &Plan, seen: &Seen, before: Option<&OpenStackStatus>, paused
             let lines: Vec<String> = problems.iter().map(ToString::to_string).collect();
             add(conditions, ConditionType::Accepted, false, Reason::Invalid, lines.join("\n"));
             // What runs goes on running.
-            let ready = before.conditions.iter().find(|condition| condition.type_ == ConditionType::Ready.as_str());
+            let ready =
+                before.conditions.iter().find(|condition| condition.type_ == ConditionType::Ready.as_str());
             conditions.extend(ready.cloned());
             if before.components.is_empty() {
                 status.phase = Some(Phase::Refused);
@@ -67,7 +68,8 @@ fn making(make: &Make, seen: &Seen, before: &OpenStackStatus, paused: bool, stat
         Some(item) => item.why.as_ref().map(|(reason, words)| (*reason, format!("{}: {words}", item.name))),
         None if seen.content_settled => None,
         None => {
-            let words = seen.missing.first().cloned().unwrap_or_else(|| "the declared content is being made".into());
+            let words =
+                seen.missing.first().cloned().unwrap_or_else(|| "the declared content is being made".into());
             Some((Reason::Acting, words))
         }
     };
@@ -87,7 +89,9 @@ fn making(make: &Make, seen: &Seen, before: &OpenStackStatus, paused: bool, stat
                 since: None,
             };
             let old = before.components.iter().find(|old| old.name == summary.name);
-            summary.since = old.filter(|old| ComponentSummary { since: None, ..(*old).clone() } == summary).and_then(|old| old.since.clone());
+            summary.since = old
+                .filter(|old| ComponentSummary { since: None, ..(*old).clone() } == summary)
+                .and_then(|old| old.since.clone());
             summary
         })
         .collect();
@@ -115,7 +119,13 @@ fn making(make: &Make, seen: &Seen, before: &OpenStackStatus, paused: bool, stat
     add(conditions, ConditionType::Progressing, progressing, progress, words.clone());
     let degraded = phase == Phase::Degraded;
     let words = if degraded { words } else { "nothing that worked has stopped".into() };
-    add(conditions, ConditionType::Degraded, degraded, if degraded { reason } else { Reason::UpToDate }, words);
+    add(
+        conditions,
+        ConditionType::Degraded,
+        degraded,
+        if degraded { reason } else { Reason::UpToDate },
+        words,
+    );
 }
 
 /// The name under which the report has the registration of services.
@@ -125,7 +135,8 @@ fn endpoints(make: &Make) -> Endpoints {
     let publish = &make.blueprint.publish;
     let identity = make.blueprint.identity.as_ref();
     let public = identity.and_then(|identity| {
-        let mut apis = make.blueprint.registrations.iter().filter_map(|registration| registration.api.as_ref());
+        let mut apis =
+            make.blueprint.registrations.iter().filter_map(|registration| registration.api.as_ref());
         apis.find(|(_, internal, _)| internal.starts_with(&identity.url)).map(|(_, _, public)| public.clone())
     });
     Endpoints {
@@ -157,7 +168,10 @@ pub fn component_statuses(make: &Make) -> BTreeMap<String, OpenStackComponentSta
                 updated_replicas: item.map_or(0, |item| count(item.ready)),
                 selector: Some(format!(
                     "{}={},{}={}",
-                    names::LABEL_CLOUD, cloud.name, names::LABEL_COMPONENT, plan.name
+                    names::LABEL_CLOUD,
+                    cloud.name,
+                    names::LABEL_COMPONENT,
+                    plan.name
                 )),
                 release: Some(make.blueprint.release.clone()),
                 image: Some(plan.image.clone()),
@@ -179,6 +193,8 @@ fn add(conditions: &mut Vec<Condition>, kind: ConditionType, holds: bool, reason
         message,
         observed_generation: None,
         // Filled in by the engine.
-        last_transition_time: k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(k8s_openapi::jiff::Timestamp::UNIX_EPOCH),
+        last_transition_time: k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(
+            k8s_openapi::jiff::Timestamp::UNIX_EPOCH,
+        ),
     });
 }

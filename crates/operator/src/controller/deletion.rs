@@ -54,7 +54,13 @@ pub(super) async fn delete<B: Brain>(
     now: Timestamp,
 ) -> Result<Action, ReconcileError> {
     if !cloud.finalizers().iter().any(|finalizer| finalizer == names::FINALIZER) {
-        context.actions.ask::<B::Action>(&owner.uid, &[], now, |action| context.brain.act(Arc::clone(cloud), action), |_| {});
+        context.actions.ask::<B::Action>(
+            &owner.uid,
+            &[],
+            now,
+            |action| context.brain.act(Arc::clone(cloud), action),
+            |_| {},
+        );
         context.forget(&owner.uid);
         return Ok(Action::await_change());
     }
@@ -67,7 +73,9 @@ pub(super) async fn delete<B: Brain>(
         Stage::Farewell => {
             ask(context, cloud, owner, &requests, now);
             let message = "what has to be done before its objects go";
-            say_deleting(cloud, context, message, now).await.context(WriteSnafu { cloud: owner.name.clone() })?;
+            say_deleting(cloud, context, message, now)
+                .await
+                .context(WriteSnafu { cloud: owner.name.clone() })?;
             return Ok(Action::requeue(LOOK));
         }
         Stage::LetGo { forced } => {
@@ -92,14 +100,20 @@ pub(super) async fn delete<B: Brain>(
             if !left.is_empty() || pods > 0 {
                 let first = left.first().map(ToString::to_string).unwrap_or_default();
                 let message = format!("{} objects ({first} …) and {pods} pods to go", left.len());
-                say_deleting(cloud, context, &message, now).await.context(WriteSnafu { cloud: owner.name.clone() })?;
+                say_deleting(cloud, context, &message, now)
+                    .await
+                    .context(WriteSnafu { cloud: owner.name.clone() })?;
                 return Ok(Action::requeue(LOOK));
             }
             say_what_stays(cloud, owner, observed, data, context).await;
         }
     }
     let name = || owner.name.clone();
-    context.registry.remove(&context.fence, &context.metrics, owner).await.context(WriteSnafu { cloud: name() })?;
+    context
+        .registry
+        .remove(&context.fence, &context.metrics, owner)
+        .await
+        .context(WriteSnafu { cloud: name() })?;
     set_finalizer(cloud, context, false).await.context(WriteSnafu { cloud: name() })?;
     Ok(Action::await_change())
 }
@@ -113,7 +127,8 @@ async fn say_what_stays<B: Brain>(
     context: &Context<B>,
 ) {
     let claims: &[Arc<PersistentVolumeClaim>] = &observed.volumes;
-    let secrets = observed.secrets.iter().filter(|secret| secret.labels().contains_key(names::LABEL_DATA)).count();
+    let secrets =
+        observed.secrets.iter().filter(|secret| secret.labels().contains_key(names::LABEL_DATA)).count();
     if data || (claims.is_empty() && secrets == 0) {
         return;
     }
@@ -139,7 +154,12 @@ async fn say_deleting<B: Brain>(
         waiting_for: Some(message.to_owned()),
         conditions: vec![
             settle::condition(ConditionType::Progressing, true, Reason::Deleting.as_str(), message),
-            settle::condition(ConditionType::Ready, false, Reason::Deleting.as_str(), "the cloud is being deleted"),
+            settle::condition(
+                ConditionType::Ready,
+                false,
+                Reason::Deleting.as_str(),
+                "the cloud is being deleted",
+            ),
         ],
         ..OpenStackStatus::default()
     };

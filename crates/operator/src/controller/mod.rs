@@ -337,7 +337,9 @@ async fn one<B: Brain>(cloud: Arc<OpenStack>, context: Arc<Context<B>>) -> Resul
         match &result {
             Ok(_) => context.remember(&uid, |memory| memory.failed_in_a_row = 0),
             Err(error) => {
-                context.remember(&uid, |memory| memory.failed_in_a_row = memory.failed_in_a_row.saturating_add(1));
+                context.remember(&uid, |memory| {
+                    memory.failed_in_a_row = memory.failed_in_a_row.saturating_add(1)
+                });
                 tracing::warn!(error = %crate::in_full(error), "failed to reconcile");
             }
         }

@@ -4,12 +4,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::api::core::v1::Pod;
 use kube::api::{Api, Patch, PatchParams};
 use kube::core::ApiResource;
 use kube::runtime::controller::Action;
 use kube::runtime::reflector::ObjectRef;
 use kube::{Resource, ResourceExt};
-use k8s_openapi::api::core::v1::Pod;
 use oaas_api::{OpenStack, OpenStackComponent, names};
 use serde::Serialize;
 use serde_json::json;
@@ -82,14 +82,19 @@ pub(super) async fn reconcile<B: Brain>(
     if cloud.metadata.deletion_timestamp.is_some() {
         return deletion::delete(cloud, &owner, &observed, context, now).await;
     }
-    context.registry.add(&context.fence, &context.metrics, &owner).await.context(WriteSnafu { cloud: name() })?;
+    context
+        .registry
+        .add(&context.fence, &context.metrics, &owner)
+        .await
+        .context(WriteSnafu { cloud: name() })?;
     if !cloud.finalizers().iter().any(|finalizer| finalizer == names::FINALIZER) {
         set_finalizer(cloud, context, true).await.context(WriteSnafu { cloud: name() })?;
     }
 
     let decision = context.brain.decide(&observed);
     if let Some(entries) = &decision.ledger {
-        let swapped = observed.ledger.swap(&context.client, &context.fence, &context.metrics, &owner, entries).await;
+        let swapped =
+            observed.ledger.swap(&context.client, &context.fence, &context.metrics, &owner, entries).await;
         if let Some(map) = swapped.context(LedgerSnafu { cloud: name() })? {
             remember_write(context, "ConfigMap", &map);
             observed.ledger = crate::ledger::Ledger::read(Some(&map));
@@ -114,7 +119,9 @@ pub(super) async fn reconcile<B: Brain>(
         return Err(error);
     }
     let until_due = due.map(|due| Duration::try_from(due.duration_since(now)).unwrap_or_default());
-    Ok(Action::requeue(until_due.map_or(look_again, |due| due.min(look_again)).max(Duration::from_millis(200))))
+    Ok(Action::requeue(
+        until_due.map_or(look_again, |due| due.min(look_again)).max(Duration::from_millis(200)),
+    ))
 }
 
 /// What the operator itself knows of a cloud; asks for warnings when a pod is not ready.
@@ -167,7 +174,11 @@ pub(super) fn ask<B: Brain>(
     context.actions.ask(&owner.uid, wanted, now, act, ended)
 }
 
-async fn delete_each<B: Brain>(context: &Context<B>, owner: &Owner, doomed: &[Doomed]) -> Result<(), WriteError> {
+async fn delete_each<B: Brain>(
+    context: &Context<B>,
+    owner: &Owner,
+    doomed: &[Doomed],
+) -> Result<(), WriteError> {
     for one in doomed {
         let pod = ApiResource::erase::<Pod>(&());
         let kind = context.cache.kind(&one.kind);
@@ -192,7 +203,8 @@ fn failures_of(owner: &Owner, applied: Option<Applied>) -> (Vec<Failure>, Option
     let failures: Vec<Failure> =
         failed.iter().map(|error| Failure { key: error.key().clone(), message: error.in_full() }).collect();
     let error = failures.first().map(|first| {
-        ObjectsSnafu { cloud: owner.name.clone(), count: failures.len(), first: first.message.clone() }.build()
+        ObjectsSnafu { cloud: owner.name.clone(), count: failures.len(), first: first.message.clone() }
+            .build()
     });
     (failures, error)
 }
@@ -222,11 +234,11 @@ async fn publish<B: Brain>(
     }
     for (name, status) in report.components {
         // Those that were made just now come with the watch; their status is written then.
-        let Some(component) = observed.components.iter().find(|component| component.name_any() == name) else {
+        let Some(component) = observed.components.iter().find(|component| component.name_any() == name)
+        else {
             continue;
         };
-        let status =
-            settle::component(component.status.as_ref(), status, component.metadata.generation, now);
+        let status = settle::component(component.status.as_ref(), status, component.metadata.generation, now);
         if component.status.as_ref() != Some(&status) {
             let answer: OpenStackComponent = write_status(context, component.as_ref(), &status).await?;
             remember_write(context, "OpenStackComponent", &answer);

@@ -6,9 +6,9 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::ConfigMap;
+use kube::Client;
 use kube::api::{Api, Patch, PatchParams, PostParams};
 use kube::core::ObjectMeta;
-use kube::Client;
 use oaas_api::names;
 use serde_json::{Value, json};
 use tokio::sync::Mutex;
@@ -63,7 +63,8 @@ impl Registry {
         let value = uid.map_or(Value::Null, |uid| json!(uid));
         let patch = json!({ "data": { entry.clone(): value } });
         let parameters = PatchParams { field_manager: Some(names::MANAGER.into()), ..PatchParams::default() };
-        write(fence, metrics, "register", &key, self.api.patch(NAME, &parameters, &Patch::Merge(&patch))).await?;
+        write(fence, metrics, "register", &key, self.api.patch(NAME, &parameters, &Patch::Merge(&patch)))
+            .await?;
         match uid {
             Some(uid) => entries.insert(entry, uid.clone()),
             None => entries.remove(&entry),
@@ -71,7 +72,12 @@ impl Registry {
         Ok(())
     }
 
-    async fn load(&self, fence: &Fence, metrics: &Metrics, key: &Key) -> Result<BTreeMap<String, String>, WriteError> {
+    async fn load(
+        &self,
+        fence: &Fence,
+        metrics: &Metrics,
+        key: &Key,
+    ) -> Result<BTreeMap<String, String>, WriteError> {
         let found = write_free(key, self.api.get_opt(NAME)).await?;
         if let Some(found) = found {
             return Ok(found.data.unwrap_or_default());

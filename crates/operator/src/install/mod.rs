@@ -128,7 +128,9 @@ impl Explain for InstallError {
             },
             Self::Write { source } => source.code(),
             Self::NotReady { namespace, .. } => {
-                return Some(format!("look at it: kubectl -n {namespace} describe pod -l app.kubernetes.io/name={NAME}"));
+                return Some(format!(
+                    "look at it: kubectl -n {namespace} describe pod -l app.kubernetes.io/name={NAME}"
+                ));
             }
             Self::NotServed { .. } => return Some("run it again: it goes on where it was".into()),
         };
@@ -141,11 +143,16 @@ impl Explain for InstallError {
 }
 
 /// Installs the operator, or brings it up to date.
-pub async fn install(client: &Client, options: &InstallOptions, task: &Task) -> Result<InstallReport, InstallError> {
+pub async fn install(
+    client: &Client,
+    options: &InstallOptions,
+    task: &Task,
+) -> Result<InstallReport, InstallError> {
     let mut report = InstallReport::default();
     let step = task.child("definitions");
     let definitions = oaas_api::crds();
-    let result = ensure_all(client, definitions.iter().map(|crd| one(crd, None)).collect(), &mut report).await;
+    let result =
+        ensure_all(client, definitions.iter().map(|crd| one(crd, None)).collect(), &mut report).await;
     let result = match result {
         Ok(wrote) => served(client, &definitions).await.map(|()| wrote),
         Err(error) => Err(error),
@@ -302,7 +309,11 @@ async fn why_not(client: &Client, options: &InstallOptions) -> String {
         let state = container.and_then(|container| container.state);
         let waiting = state.as_ref().and_then(|state| state.waiting.as_ref());
         let detail = waiting.map(|waiting| {
-            [waiting.reason.clone(), waiting.message.clone()].into_iter().flatten().collect::<Vec<_>>().join(": ")
+            [waiting.reason.clone(), waiting.message.clone()]
+                .into_iter()
+                .flatten()
+                .collect::<Vec<_>>()
+                .join(": ")
         });
         let scheduled = status.conditions.unwrap_or_default().into_iter().find(|c| c.type_ == "PodScheduled");
         let unscheduled = scheduled.filter(|c| c.status == "False").and_then(|c| c.message);

@@ -41,7 +41,8 @@ pub(super) fn service_account() -> ServiceAccount {
 
 /// What it may do in every namespace, and that it may.
 pub(super) fn cluster_role(options: &InstallOptions) -> (ClusterRole, ClusterRoleBinding) {
-    let role = ClusterRole { metadata: metadata(NAME), rules: Some(rbac::everywhere()), ..ClusterRole::default() };
+    let role =
+        ClusterRole { metadata: metadata(NAME), rules: Some(rbac::everywhere()), ..ClusterRole::default() };
     let binding = ClusterRoleBinding {
         metadata: metadata(NAME),
         role_ref: reference("ClusterRole"),
@@ -194,7 +195,8 @@ mod tests {
     #[test]
     fn other_images_start_it_again() {
         let annotation = |options: &InstallOptions| {
-            deployment(options).spec.template.metadata.unwrap().annotations.unwrap()["oaas.dev/images-hash"].clone()
+            deployment(options).spec.template.metadata.unwrap().annotations.unwrap()["oaas.dev/images-hash"]
+                .clone()
         };
         let mut other = options();
         other.images.insert("openstack".into(), "y".into());

@@ -2,7 +2,8 @@
 
 use k8s_openapi::api::admissionregistration::v1::{
     MatchCondition, MatchResources, NamedRuleWithOperations, ParamKind, ParamRef, ValidatingAdmissionPolicy,
-    ValidatingAdmissionPolicyBinding, ValidatingAdmissionPolicyBindingSpec, ValidatingAdmissionPolicySpec, Validation,
+    ValidatingAdmissionPolicyBinding, ValidatingAdmissionPolicyBindingSpec, ValidatingAdmissionPolicySpec,
+    Validation,
 };
 use kube::core::ObjectMeta;
 
@@ -41,7 +42,13 @@ fn scale(options: &InstallOptions) -> Policy {
     };
     let hint = "'members must join and leave in order, so scale the component instead: kubectl scale -n ' + \
                 request.namespace + ' oscomp/' + request.name + ' --replicas=' + string(object.spec.replicas)";
-    policy("oaas-scale-through-component", what, "object.spec.replicas == oldObject.spec.replicas", hint, None)
+    policy(
+        "oaas-scale-through-component",
+        what,
+        "object.spec.replicas == oldObject.spec.replicas",
+        hint,
+        None,
+    )
 }
 
 /// The same by editing the stateful set.
@@ -55,7 +62,13 @@ fn replicas(options: &InstallOptions) -> Policy {
     };
     let hint = "'members must join and leave in order, so scale the component instead: kubectl scale -n ' + \
                 request.namespace + ' oscomp/' + request.name + ' --replicas=' + string(object.spec.replicas)";
-    policy("oaas-replicas-through-component", what, "object.spec.replicas == oldObject.spec.replicas", hint, None)
+    policy(
+        "oaas-replicas-through-component",
+        what,
+        "object.spec.replicas == oldObject.spec.replicas",
+        hint,
+        None,
+    )
 }
 
 /// Deleting a definition would delete every cloud with it.
@@ -79,7 +92,8 @@ fn policy(name: &str, what: Match, rule: &str, message: &str, registry: Option<&
     let metadata = || ObjectMeta { name: Some(name.to_owned()), ..ObjectMeta::default() };
     let spec = ValidatingAdmissionPolicySpec {
         failure_policy: Some("Fail".into()),
-        param_kind: registry.map(|_| ParamKind { api_version: Some("v1".into()), kind: Some("ConfigMap".into()) }),
+        param_kind: registry
+            .map(|_| ParamKind { api_version: Some("v1".into()), kind: Some("ConfigMap".into()) }),
         match_constraints: Some(MatchResources {
             resource_rules: Some(vec![NamedRuleWithOperations {
                 api_groups: one(what.group),
@@ -117,7 +131,11 @@ fn policy(name: &str, what: Match, rule: &str, message: &str, registry: Option<&
         ..ValidatingAdmissionPolicyBindingSpec::default()
     };
     (
-        ValidatingAdmissionPolicy { metadata: metadata(), spec: Some(spec), ..ValidatingAdmissionPolicy::default() },
+        ValidatingAdmissionPolicy {
+            metadata: metadata(),
+            spec: Some(spec),
+            ..ValidatingAdmissionPolicy::default()
+        },
         ValidatingAdmissionPolicyBinding { metadata: metadata(), spec: binding },
     )
 }

@@ -67,7 +67,10 @@ mod tests {
             let words = [rule.api_groups.unwrap(), rule.resources.unwrap(), rule.verbs].concat();
             for word in words {
                 assert!(!word.contains('*'), "{word}");
-                assert!(!["escalate", "bind", "impersonate", "deletecollection"].contains(&word.as_str()), "{word}");
+                assert!(
+                    !["escalate", "bind", "impersonate", "deletecollection"].contains(&word.as_str()),
+                    "{word}"
+                );
             }
         }
     }
@@ -80,9 +83,9 @@ mod tests {
         impl Visit for Check {
             fn kind<K: Kind>(&mut self, _: &[K]) {
                 let (group, plural) = (K::group(&()).into_owned(), K::plural(&()).into_owned());
-                let owned = EVERYWHERE
-                    .iter()
-                    .any(|(g, resources, verbs)| *g == group && resources.contains(&plural.as_str()) && *verbs == OWN);
+                let owned = EVERYWHERE.iter().any(|(g, resources, verbs)| {
+                    *g == group && resources.contains(&plural.as_str()) && *verbs == OWN
+                });
                 assert!(owned, "{group}/{plural}");
             }
         }

@@ -76,7 +76,9 @@ pub fn objects(cloud: &OpenStack, members: i64) -> Objects {
     })));
     let mut template = template;
     template["spec"]["restartPolicy"] = json!("Never");
-    objects.jobs.push(object(json!({ "metadata": { "name": "load-1234" }, "spec": { "template": template } })));
+    objects
+        .jobs
+        .push(object(json!({ "metadata": { "name": "load-1234" }, "spec": { "template": template } })));
     objects.components.push(object(json!({
         "metadata": { "name": "db" },
         "spec": { "cloud": name, "component": "db", "quorum": true, "replicas": 1 },

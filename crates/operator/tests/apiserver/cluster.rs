@@ -74,34 +74,42 @@ impl Cluster {
         writeln!(tokens, "{ADMIN},admin,1,system:masters").unwrap();
         let (client, peer, port) = (free_port(), free_port(), free_port());
         let url = |port: u16| format!("http://127.0.0.1:{port}");
-        let etcd = start(path, "etcd", &[
-            format!("--data-dir={}", path.join("data").display()),
-            format!("--listen-client-urls={}", url(client)),
-            format!("--advertise-client-urls={}", url(client)),
-            format!("--listen-peer-urls={}", url(peer)),
-            format!("--initial-advertise-peer-urls={}", url(peer)),
-            format!("--initial-cluster=default={}", url(peer)),
-            "--unsafe-no-fsync".into(),
-            "--log-level=warn".into(),
-        ]);
+        let etcd = start(
+            path,
+            "etcd",
+            &[
+                format!("--data-dir={}", path.join("data").display()),
+                format!("--listen-client-urls={}", url(client)),
+                format!("--advertise-client-urls={}", url(client)),
+                format!("--listen-peer-urls={}", url(peer)),
+                format!("--initial-advertise-peer-urls={}", url(peer)),
+                format!("--initial-cluster=default={}", url(peer)),
+                "--unsafe-no-fsync".into(),
+                "--log-level=warn".into(),
+            ],
+        );
         let accounts = path.join("accounts.key").display().to_string();
-        let server = start(path, "kube-apiserver", &[
-            format!("--etcd-servers={}", url(client)),
-            format!("--cert-dir={}", path.join("certs").display()),
-            "--bind-address=127.0.0.1".into(),
-            format!("--secure-port={port}"),
-            // Loopback is refused here; nobody uses this address, because no reconciler publishes it.
-            "--advertise-address=192.0.2.1".into(),
-            format!("--token-auth-file={}", path.join("tokens.csv").display()),
-            "--authorization-mode=RBAC".into(),
-            "--service-cluster-ip-range=10.96.0.0/16".into(),
-            "--service-account-issuer=https://kubernetes.default.svc".into(),
-            format!("--service-account-key-file={}", path.join("accounts.pub").display()),
-            format!("--service-account-signing-key-file={accounts}"),
-            "--endpoint-reconciler-type=none".into(),
-            // No controllers run, so nothing makes the default service accounts that this plugin waits for.
-            "--disable-admission-plugins=ServiceAccount".into(),
-        ]);
+        let server = start(
+            path,
+            "kube-apiserver",
+            &[
+                format!("--etcd-servers={}", url(client)),
+                format!("--cert-dir={}", path.join("certs").display()),
+                "--bind-address=127.0.0.1".into(),
+                format!("--secure-port={port}"),
+                // Loopback is refused here; nobody uses this address, because no reconciler publishes it.
+                "--advertise-address=192.0.2.1".into(),
+                format!("--token-auth-file={}", path.join("tokens.csv").display()),
+                "--authorization-mode=RBAC".into(),
+                "--service-cluster-ip-range=10.96.0.0/16".into(),
+                "--service-account-issuer=https://kubernetes.default.svc".into(),
+                format!("--service-account-key-file={}", path.join("accounts.pub").display()),
+                format!("--service-account-signing-key-file={accounts}"),
+                "--endpoint-reconciler-type=none".into(),
+                // No controllers run, so nothing makes the default service accounts that this plugin waits for.
+                "--disable-admission-plugins=ServiceAccount".into(),
+            ],
+        );
         let mut cluster = Self { directory, port, etcd, server };
         cluster.wait().await;
         cluster

@@ -64,7 +64,8 @@ fn schemas(cluster: &Cluster) {
     assert!(text.contains("How many instances run"), "{text}");
     let (_, text) = cluster.kubectl(&["explain", "oscomp.spec.quorum"]);
     assert!(text.contains("vote"), "{text}");
-    let (_, text) = cluster.kubectl(&["get", "oscloud", "minimal", "demo", "-o", "jsonpath={.items[*].spec.profile}"]);
+    let (_, text) =
+        cluster.kubectl(&["get", "oscloud", "minimal", "demo", "-o", "jsonpath={.items[*].spec.profile}"]);
     assert!(text.contains("tiny"), "the default is filled in: {text}");
 }
 
@@ -73,7 +74,8 @@ fn rules(cluster: &Cluster) {
         let (ok, output) = cluster.kubectl_file(&["apply"], yaml);
         assert!(!ok && output.contains(text), "wanted: {text}\ngot: {output}");
     };
-    let external = |fields: &str| cloud("a", &format!("network: {{ external: [{{ name: ext-net, {fields} }}] }}"));
+    let external =
+        |fields: &str| cloud("a", &format!("network: {{ external: [{{ name: ext-net, {fields} }}] }}"));
     refused(&cloud("my.cloud", ""), "the name of a cloud becomes part of DNS names");
     refused(&cloud("a", "services: { rabbitmq: { replicas: 2 } }"), "replicas must be odd");
     refused(&cloud("a", "profile: huge"), "Unsupported value: \"huge\"");
@@ -140,13 +142,21 @@ async fn policies(cluster: &Cluster) {
     let (ok, output) = cluster.kubectl(&["scale", "sts/theirs", "--replicas=3"]);
     assert!(ok, "other people's stateful sets are none of our business: {output}");
     let (ok, output) = cluster.kubectl(&[
-        "scale", "sts/galera", "--replicas=3", "--as=system:serviceaccount:oaas-system:oaas-operator",
+        "scale",
+        "sts/galera",
+        "--replicas=3",
+        "--as=system:serviceaccount:oaas-system:oaas-operator",
         "--as-group=system:masters",
     ]);
     assert!(ok, "the operator may: {output}");
 
     let (ok, output) = cluster.kubectl(&[
-        "create", "configmap", "oaas-clouds", "-n", "oaas-system", "--from-literal=default.demo=uid",
+        "create",
+        "configmap",
+        "oaas-clouds",
+        "-n",
+        "oaas-system",
+        "--from-literal=default.demo=uid",
     ]);
     assert!(ok, "{output}");
     let delete = || cluster.kubectl(&["delete", "crd", "openstackcomponents.oaas.dev", "--dry-run=server"]);
@@ -157,7 +167,12 @@ async fn policies(cluster: &Cluster) {
     .await;
     assert!(output.contains("clouds exist and would be deleted with it: default.demo"), "{output}");
     let (ok, output) = cluster.kubectl(&[
-        "patch", "configmap", "oaas-clouds", "-n", "oaas-system", "--type=json",
+        "patch",
+        "configmap",
+        "oaas-clouds",
+        "-n",
+        "oaas-system",
+        "--type=json",
         "-p=[{\"op\":\"remove\",\"path\":\"/data\"}]",
     ]);
     assert!(ok, "{output}");

@@ -36,7 +36,11 @@ pub struct Operator {
 }
 
 impl Operator {
-    pub fn start(client: impl Future<Output = Client> + Send + 'static, identity: &str, deletion_limit: Duration) -> Self {
+    pub fn start(
+        client: impl Future<Output = Client> + Send + 'static,
+        identity: &str,
+        deletion_limit: Duration,
+    ) -> Self {
         let (brain, metrics) = (Arc::new(Simple::default()), Arc::new(Metrics::default()));
         let (stop, stopped) = oneshot::channel::<()>();
         let (kill, killed) = oneshot::channel::<()>();
@@ -98,8 +102,10 @@ impl Operator {
     /// Waits until it has decided once more.
     async fn decides(&self) {
         let before = self.brain.decisions.load(Ordering::SeqCst);
-        eventually("a decision", 30, || async { (self.brain.decisions.load(Ordering::SeqCst) > before).then_some(()) })
-            .await;
+        eventually("a decision", 30, || async {
+            (self.brain.decisions.load(Ordering::SeqCst) > before).then_some(())
+        })
+        .await;
     }
 }
 
@@ -212,12 +218,19 @@ async fn replicas_belong_to_whoever_scales(cluster: &Cluster, client: &Client, o
 
 async fn drift_is_put_back_and_credentials_are_not(cluster: &Cluster, client: &Client, operator: &Operator) {
     let maps: Api<ConfigMap> = Api::namespaced(client.clone(), "default");
-    run(cluster, &["patch", "configmap", "settings", "-p", "{\"data\":{\"release\":\"mine\",\"more\":\"kept\"}}"]);
+    run(
+        cluster,
+        &["patch", "configmap", "settings", "-p", "{\"data\":{\"release\":\"mine\",\"more\":\"kept\"}}"],
+    );
     eventually("the drift is put back", 20, || async {
         (maps.get("settings").await.unwrap().data.unwrap()["release"] == "2026.1").then_some(())
     })
     .await;
-    assert_eq!(maps.get("settings").await.unwrap().data.unwrap()["more"], "kept", "other managers' fields stay");
+    assert_eq!(
+        maps.get("settings").await.unwrap().data.unwrap()["more"],
+        "kept",
+        "other managers' fields stay"
+    );
     let secrets: Api<Secret> = Api::namespaced(client.clone(), "default");
     run(cluster, &["patch", "secret", "db-g1", "-p", "{\"data\":{\"password\":\"bXkgb3du\"}}"]);
     operator.quiet().await;
@@ -230,10 +243,15 @@ async fn what_is_not_desired_goes(cluster: &Cluster, client: &Client, operator: 
                     oaas.dev/cloud: demo, app.kubernetes.io/managed-by: oaas } }\n";
     apply(cluster, labelled);
     apply(cluster, &cloud("services: { extra: { enabled: false } }"));
-    eventually("what is not desired goes", 20, || async { maps.get_opt("extra").await.unwrap().is_none().then_some(()) })
-        .await;
+    eventually("what is not desired goes", 20, || async {
+        maps.get_opt("extra").await.unwrap().is_none().then_some(())
+    })
+    .await;
     operator.quiet().await;
-    assert!(maps.get_opt("somebodys").await.unwrap().is_some(), "labels without the owner's id are not enough");
+    assert!(
+        maps.get_opt("somebodys").await.unwrap().is_some(),
+        "labels without the owner's id are not enough"
+    );
     assert!(maps.get_opt("demo-ledger").await.unwrap().is_some());
 }
 
@@ -257,19 +275,32 @@ async fn deletion(cluster: &Cluster, operator: &Operator) {
     let gone = || async { clouds.get_opt("demo").await.unwrap().is_none().then_some(()) };
     run(cluster, &["delete", "oscloud", "demo", "--wait=false"]);
     eventually("the cloud goes", 30, gone).await;
-    let (_, left) = cluster.kubectl(&["get", "deploy,sts,job,svc,netpol,role,oscomp", "-l", "oaas.dev/cloud=demo", "-o", "name"]);
+    let (_, left) = cluster.kubectl(&[
+        "get",
+        "deploy,sts,job,svc,netpol,role,oscomp",
+        "-l",
+        "oaas.dev/cloud=demo",
+        "-o",
+        "name",
+    ]);
     assert!(left.trim().is_empty(), "{left}");
-    let (_, stays) = cluster.kubectl(&["get", "secret,pvc,configmap", "-l", "oaas.dev/cloud=demo", "-o", "name"]);
+    let (_, stays) =
+        cluster.kubectl(&["get", "secret,pvc,configmap", "-l", "oaas.dev/cloud=demo", "-o", "name"]);
     let stays: Vec<&str> = stays.split_whitespace().collect();
     assert_eq!(
         stays,
         ["secret/db-g1", "persistentvolumeclaim/images", "configmap/demo-ledger", "configmap/somebodys"]
     );
     let (_, events) = cluster.kubectl(&["get", "events", "-o", "jsonpath={.items[*].message}"]);
-    assert!(events.contains("kubectl delete pvc,secret,configmap -n default -l oaas.dev/cloud=demo"), "{events}");
-    let (_, theirs) = cluster.kubectl(&["get", "configmap", "settings", "-n", "other", "-o", "jsonpath={.data.a}"]);
+    assert!(
+        events.contains("kubectl delete pvc,secret,configmap -n default -l oaas.dev/cloud=demo"),
+        "{events}"
+    );
+    let (_, theirs) =
+        cluster.kubectl(&["get", "configmap", "settings", "-n", "other", "-o", "jsonpath={.data.a}"]);
     assert_eq!(theirs, "b");
-    let (_, known) = cluster.kubectl(&["get", "configmap", "oaas-clouds", "-n", "oaas-system", "-o", "jsonpath={.data}"]);
+    let (_, known) =
+        cluster.kubectl(&["get", "configmap", "oaas-clouds", "-n", "oaas-system", "-o", "jsonpath={.data}"]);
     assert!(!known.contains("demo"), "{known}");
 
     // The same name again takes up what stayed, and goes with all of it. Here nothing removes the volume's protection,
@@ -283,8 +314,10 @@ async fn deletion(cluster: &Cluster, operator: &Operator) {
     let uid = clouds.get("demo").await.unwrap().uid().unwrap();
     assert_eq!(kept.labels()["oaas.dev/owner-uid"], uid, "what stayed belongs to the new cloud");
     run(cluster, &["delete", "oscloud", "demo", "--wait=false"]);
-    eventually("the credentials go", 30, || async { secrets.get_opt("db-g1").await.unwrap().is_none().then_some(()) })
-        .await;
+    eventually("the credentials go", 30, || async {
+        secrets.get_opt("db-g1").await.unwrap().is_none().then_some(())
+    })
+    .await;
     eventually("the cloud goes although its volume does not", 30, gone).await;
     let (_, events) = cluster.kubectl(&["get", "events", "-o", "jsonpath={.items[*].reason}"]);
     assert!(events.contains("LeftBehind"), "{events}");

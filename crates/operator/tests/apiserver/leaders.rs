@@ -40,8 +40,16 @@ async fn one_operator_leads() {
 
     // A leader whose lease is taken stops.
     let stolen = "{\"spec\":{\"holderIdentity\":\"thief\"}}";
-    let (ok, output) =
-        cluster.kubectl(&["patch", "lease", "oaas-operator", "-n", "oaas-system", "--type=merge", "-p", stolen]);
+    let (ok, output) = cluster.kubectl(&[
+        "patch",
+        "lease",
+        "oaas-operator",
+        "-n",
+        "oaas-system",
+        "--type=merge",
+        "-p",
+        stolen,
+    ]);
     assert!(ok, "{output}");
     let decisions = third.brain.decisions.load(Ordering::SeqCst);
     let ended = tokio::time::timeout(Duration::from_secs(30), third.ended).await.unwrap().unwrap();

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use oaas_api::OpenStackSpec;
 use oaas_catalog::Catalog;
 use oaas_plan::{
-    Blueprint, CloudId, ComponentState, CredentialKind, Credentials, Images, Inputs, JobState, Node, Observed, Sensitive,
+    Blueprint, CloudId, ComponentState, CredentialKind, Credentials, Images, Inputs, JobState, Node,
+    Observed, Sensitive,
 };
 
 /// What a test may change before it plans.
@@ -60,7 +61,9 @@ impl Cloud {
                 CredentialKind::Authority => &["ca.crt", "ca.key"],
                 CredentialKind::Certificate { .. } => &["ca.crt", "tls.crt", "tls.key"],
             };
-            let values = keys.iter().map(|key| ((*key).to_owned(), Sensitive::new(format!("SECRET-{}-{key}", spec.name))));
+            let values = keys
+                .iter()
+                .map(|key| ((*key).to_owned(), Sensitive::new(format!("SECRET-{}-{key}", spec.name))));
             let values = values.collect();
             self.credentials.insert(spec.name, values);
         }

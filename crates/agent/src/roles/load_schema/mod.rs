@@ -226,12 +226,15 @@ impl LoadSchema {
                 .context(QuerySnafu { what: format!("prepare the database {name}") })?;
         }
         let options = ClientOptions::write(&self.server)?;
-        let client = Program::new([
+        let mut client = Program::new([
             "mariadb".to_owned(),
             format!("--defaults-file={}", options.path.display()),
             "--batch".to_owned(),
             format!("--database={name}"),
         ]);
+        if self.single_member && is_alone(conn).await? {
+            client.command.push("--init-command=SET SESSION wsrep_on = OFF".to_owned());
+        }
         let what = format!("mariadb (loads {name})");
         let start = Instant::now();
         program::finish(&what, &client, Some(dump), LOAD_LIMIT).await?.success(&what)?;
@@ -278,6 +281,13 @@ impl LoadSchema {
         }
         Ok(())
     }
+}
+
+/// Whether the server's cluster has no other member at this moment.
+async fn is_alone(conn: &mut Conn) -> Result<bool, mysql::Error> {
+    let query = "SHOW GLOBAL STATUS LIKE 'wsrep_cluster_size'";
+    let size = mysql::pairs(conn, "count the members of the cluster", query).await?;
+    Ok(size.get("wsrep_cluster_size").is_some_and(|size| size == "1"))
 }
 
 /// What a database holds; an empty one where there is none.
