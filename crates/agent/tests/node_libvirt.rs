@@ -10,7 +10,7 @@ use nix::unistd::Pid;
 use node_common::{Machine, until};
 use serde_json::{Value, json};
 
-const LIMIT: Duration = Duration::from_secs(180);
+const LIMIT: Duration = Duration::from_mins(3);
 
 const GUEST_DISK: &str = "/usr/share/oaas/guest/oaas-guest.qcow2";
 

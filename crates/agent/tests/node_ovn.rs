@@ -12,7 +12,7 @@ use node_common::{
 };
 use serde_json::{Value, json};
 
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_mins(1);
 
 /// Megabytes per second that the tunnel must carry; the figure aimed at by the whole cloud.
 const ENOUGH: f64 = 10.0;

@@ -8,7 +8,7 @@ use nix::sys::signal::Signal;
 use node_common::{Agent, Hub, Machine, certificates, give_certificates, until};
 use serde_json::{Value, json};
 
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_mins(1);
 
 fn role(replicas: u32) -> Value {
     json!({"ovsdb": {"database": "nb", "name": "ovn-nb", "service": "ovn-nb.test", "replicas": replicas, "election_ms": 1000}})

@@ -21,7 +21,7 @@ const MANAGER: &str = "oaas-cli";
 const LOOK: Duration = Duration::from_millis(300);
 
 /// How long the API server may be away meanwhile.
-const AWAY: Duration = Duration::from_secs(60);
+const AWAY: Duration = Duration::from_mins(1);
 
 /// Why the cloud did not become ready.
 #[derive(Debug, Snafu)]
@@ -178,26 +178,22 @@ struct Shown {
 impl Shown {
     fn show(&mut self, status: &OpenStackStatus, task: &Task) {
         for part in &status.components {
-            match &part.waiting_for {
-                Some(waiting) => {
-                    // A part that is only waited for by others gets its line when its turn comes.
-                    let line = self
-                        .open
-                        .entry(part.name.clone())
-                        .or_insert_with(|| (task.child(part.name.clone()), String::new()));
-                    if line.1 != *waiting {
-                        line.0.status(waiting.clone());
-                        line.1.clone_from(waiting);
-                    }
+            if let Some(waiting) = &part.waiting_for {
+                // A part that is only waited for by others gets its line when its turn comes.
+                let fresh = || (task.child(part.name.clone()), String::new());
+                let (line, said) = self.open.entry(part.name.clone()).or_insert_with(fresh);
+                if said != waiting {
+                    line.status(waiting.clone());
+                    said.clone_from(waiting);
                 }
-                None => {
-                    let fresh = self.ended.insert(part.name.clone());
-                    match self.open.remove(&part.name) {
-                        Some((line, _)) => line.done(),
-                        None if fresh => task.child(part.name.clone()).unchanged(),
-                        None => {}
-                    }
-                }
+                self.ended.remove(&part.name);
+                continue;
+            }
+            let fresh = self.ended.insert(part.name.clone());
+            match self.open.remove(&part.name) {
+                Some((line, _)) => line.done(),
+                None if fresh => task.child(part.name.clone()).unchanged(),
+                None => {}
             }
         }
         if status.components.iter().all(|part| part.waiting_for.is_none())

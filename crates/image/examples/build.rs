@@ -20,7 +20,7 @@ impl Sink for Plain {
             Event::Ended { id, outcome: Outcome::Failed(why) } => println!("{at:7.1} {id:?} failed: {why}"),
             Event::Ended { id, outcome } => println!("{at:7.1} {id:?} {outcome:?}"),
             Event::Status { id, text } if std::env::var_os("VERBOSE").is_some() => {
-                println!("{at:7.1} {id:?}   {text}")
+                println!("{at:7.1} {id:?}   {text}");
             }
             _ => {}
         }

@@ -260,9 +260,10 @@ pub fn copy_out(path: &Path, wanted: &str, below: &Path, into: &Path) -> Result<
         {
             continue;
         }
-        let to = match rest.as_os_str().is_empty() {
-            true => into.join(name.file_name().unwrap_or_default()),
-            false => into.join(rest),
+        let to = if rest.as_os_str().is_empty() {
+            into.join(name.file_name().unwrap_or_default())
+        } else {
+            into.join(rest)
         };
         if let Some(up) = to.parent() {
             fs::create_dir_all(up).with_context(|_| context())?;

@@ -588,17 +588,14 @@ impl<'a> Builder<'a> {
         };
         task.status("waits for the roots it works in");
         let own = async {
-            match root {
-                Some(other) => self.whole(other).await,
-                None => {
-                    let layers = self.recipes.layers(image).context(error::RecipeSnafu)?;
-                    let used = (0..at)
-                        .filter(|i| {
-                            !layers[*i].is_artefact() && (on.is_empty() || on.contains(&layers[*i].name))
-                        })
-                        .collect();
-                    self.root(image, used, keys.to_vec()).await
-                }
+            if let Some(other) = root {
+                self.whole(other).await
+            } else {
+                let layers = self.recipes.layers(image).context(error::RecipeSnafu)?;
+                let used = (0..at)
+                    .filter(|i| !layers[*i].is_artefact() && (on.is_empty() || on.contains(&layers[*i].name)))
+                    .collect();
+                self.root(image, used, keys.to_vec()).await
             }
         };
         let (own, with_roots) =

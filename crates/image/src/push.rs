@@ -134,7 +134,7 @@ pub async fn push(cache: &Cache, image: &str, registry: &Registry, tag: &str, ta
     let target = Target::new(registry, image)?;
     target.manifest(cache, found, tag, task).await?;
     if let Some(list) = find("spdx") {
-        target.manifest(cache, list, &list.digest().to_string(), task).await?;
+        target.manifest(cache, list, list.digest().as_ref(), task).await?;
     }
     Ok(format!("{}@{}", target.name(), found.digest()))
 }
@@ -254,7 +254,7 @@ impl<'a> Target<'a> {
             done += length;
             progress(done);
         }
-        next.query_pairs_mut().append_pair("digest", &blob.digest().to_string());
+        next.query_pairs_mut().append_pair("digest", blob.digest().as_ref());
         send("finish a blob", &next, self.request(Method::PUT, next.clone()).header(CONTENT_LENGTH, 0))
             .await?;
         Ok(())

@@ -81,7 +81,7 @@ fn global_section(text: &str) -> BTreeMap<String, String> {
         } else if !inside {
         } else if let (true, Some(key)) = (line.starts_with([' ', '\t']), &last) {
             let value: &mut String = out.entry(Clone::clone(key)).or_default();
-            *value = format!("{value} {trimmed}").trim().to_owned();
+            format!("{value} {trimmed}").trim().clone_into(value);
         } else if let Some((key, value)) = trimmed.split_once('=') {
             let key = key.trim().to_ascii_lowercase().replace('_', "-");
             out.insert(key.clone(), value.trim().to_owned());

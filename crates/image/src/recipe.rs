@@ -243,7 +243,8 @@ impl Recipes {
     pub fn embedded() -> Result<Self, Error> {
         let files = RECIPES.files().filter_map(|file| {
             let name = file.path().to_string_lossy().into_owned();
-            file.contents_utf8().filter(|_| name.ends_with(".toml")).map(|text| (name, text))
+            let toml = file.path().extension().is_some_and(|kind| kind == "toml");
+            file.contents_utf8().filter(|_| toml).map(|text| (name, text))
         });
         Self::parse(files)
     }
@@ -374,9 +375,9 @@ mod tests {
             for layer in &recipe.layers {
                 if let Source::Script { script, inputs, root, with, .. } = &layer.source {
                     file(&format!("scripts/{script}")).unwrap();
-                    inputs.iter().for_each(|i| {
-                        file(i).unwrap();
-                    });
+                    for input in inputs {
+                        file(input).unwrap();
+                    }
                     root.iter().chain(with).for_each(|r| {
                         recipes.get(r).unwrap();
                     });

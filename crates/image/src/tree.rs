@@ -161,14 +161,13 @@ fn entry(
     } else if kind.is_symlink() {
         Content::Symlink(fs::read_link(on_disk).context(error::ReadSnafu { path: on_disk })?)
     } else if kind.is_file() {
-        match names.get(&(meta.dev(), meta.ino())) {
-            Some(first) => Content::HardLink(first.clone()),
-            None => {
-                if meta.nlink() > 1 {
-                    names.insert((meta.dev(), meta.ino()), path.clone());
-                }
-                Content::File(on_disk.to_owned())
+        if let Some(first) = names.get(&(meta.dev(), meta.ino())) {
+            Content::HardLink(first.clone())
+        } else {
+            if meta.nlink() > 1 {
+                names.insert((meta.dev(), meta.ino()), path.clone());
             }
+            Content::File(on_disk.to_owned())
         }
     } else {
         // Sockets, pipes and devices are made at run time; an image holds none.

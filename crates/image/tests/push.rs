@@ -76,10 +76,13 @@ async fn answer(
             held.blobs.insert(digest, upload);
             StatusCode::CREATED.into_response()
         }
-        ("HEAD", path) => match held.blobs.contains_key(path.trim_start_matches("blobs/")) {
-            true => StatusCode::OK.into_response(),
-            false => StatusCode::NOT_FOUND.into_response(),
-        },
+        ("HEAD", path) => {
+            if held.blobs.contains_key(path.trim_start_matches("blobs/")) {
+                StatusCode::OK.into_response()
+            } else {
+                StatusCode::NOT_FOUND.into_response()
+            }
+        }
         ("PUT", path) => {
             let reference = path.strip_prefix("manifests/").unwrap().to_owned();
             held.manifests.insert(reference, body.to_vec());

@@ -338,7 +338,8 @@ fn sources<'a>(directory: &'a Dir<'a>) -> BTreeMap<String, &'a [u8]> {
             DirEntry::File(file) => {
                 let path = file.path().to_string_lossy().into_owned();
                 // Tests and text for people build nothing.
-                if !path.ends_with("_test.go") && !path.ends_with(".md") {
+                let text = file.path().extension().is_some_and(|end| end == "md");
+                if !text && !path.ends_with("_test.go") {
                     found.insert(path, file.contents());
                 }
             }

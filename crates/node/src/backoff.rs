@@ -7,7 +7,7 @@ const FIRST: Duration = Duration::from_millis(100);
 /// The longest wait.
 const LONGEST: Duration = Duration::from_secs(10);
 /// A process that ran this long is taken to have worked, so that the next crash counts as a first one.
-const WORKED: Duration = Duration::from_secs(60);
+const WORKED: Duration = Duration::from_mins(1);
 
 /// What is known of a process's crashes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

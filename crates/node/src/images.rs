@@ -53,10 +53,11 @@ mod tests {
 
     #[test]
     fn the_service_is_told_what_it_needs() {
-        let service = crate::services::services(&crate::config::tests::facts(), &Default::default())
-            .into_iter()
-            .find(|service| service.name == "images")
-            .unwrap();
+        let service =
+            crate::services::services(&crate::config::tests::facts(), &std::collections::BTreeMap::default())
+                .into_iter()
+                .find(|service| service.name == "images")
+                .unwrap();
         let given = parse(&service.command[3..]).unwrap();
         assert_eq!(given.listen.to_string(), "10.87.0.11:5000");
         assert_eq!(Cache::at(given.root).images(), Path::new(crate::options::inside::IMAGES));

@@ -221,7 +221,7 @@ mod tests {
 
     #[test]
     fn undoing_goes_from_processes_to_directories() {
-        let mut changes = vec![
+        let mut changes = [
             Change::Directory { path: "/s".into() },
             Change::Link { name: "b".into() },
             Change::NetworkNamespace { name: "n".into() },

@@ -32,7 +32,7 @@ use crate::services::{Probe, Service};
 /// The file of the services below the node's configuration.
 pub(crate) const SERVICES: &str = "services.json";
 /// How long a service waits for what it needs before it is started all the same.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 /// How often to look while something is to be started, and while all runs.
 const BUSY: Duration = Duration::from_millis(50);
 const CALM: Duration = Duration::from_millis(500);

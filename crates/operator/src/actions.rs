@@ -217,7 +217,7 @@ mod tests {
     fn what_to_do_next() {
         let done = Outcome::Done { at: at(100), result: Value::Null };
         let failed = Outcome::Failed { at: at(100), message: String::new(), tries: 1, retry: at(102) };
-        let minute = Some(Duration::from_secs(60));
+        let minute = Some(Duration::from_mins(1));
         assert_eq!(next(None, None, at(0)), Next::Start);
         assert_eq!(next(Some(&done), None, at(9999)), Next::Leave);
         assert_eq!(next(Some(&done), minute, at(159)), Next::WaitUntil(at(160)));

@@ -161,6 +161,8 @@ pub async fn warnings(
             last: times.into_iter().flatten().next(),
         });
     }
-    by_pod.values_mut().for_each(|warnings| warnings.sort_by_key(|warning| warning.last));
+    for warnings in by_pod.values_mut() {
+        warnings.sort_by_key(|warning| warning.last);
+    }
     Ok(by_pod)
 }

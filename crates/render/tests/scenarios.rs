@@ -54,7 +54,7 @@ fn an_option_changes_the_pods_that_read_it_only() {
     let before = cloud.blueprint();
     let yaml = "{\"keystone\": {\"config\": {\"token\": {\"expiration\": 7200}}}}";
     cloud.spec.services = serde_json::from_str(yaml).expect("parses");
-    assert_eq!(cloud.with_inputs(|inputs| oaas_plan::validate(inputs)), []);
+    assert_eq!(cloud.with_inputs(oaas_plan::validate), []);
     let changes = oaas_plan::diff(&before, &cloud.blueprint(), &std::collections::BTreeSet::new());
     let lines: Vec<String> = changes
         .iter()
@@ -71,11 +71,7 @@ fn mistakes_get_the_nearest_right_thing() {
     let mut cloud = Cloud::small();
     cloud.spec.release = "2026.2".into();
     let problems = |cloud: &Cloud| {
-        cloud
-            .with_inputs(|inputs| oaas_plan::validate(inputs))
-            .iter()
-            .map(ToString::to_string)
-            .collect::<Vec<_>>()
+        cloud.with_inputs(oaas_plan::validate).iter().map(ToString::to_string).collect::<Vec<_>>()
     };
     assert_eq!(problems(&cloud), ["spec.release: there is no release 2026.2; did you mean 2026.1?"]);
     cloud.spec.release = "2026.1".into();

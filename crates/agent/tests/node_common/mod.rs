@@ -543,8 +543,7 @@ pub fn throughput(from: &Net, to: &Net, address: IpAddr, megabytes: usize) -> f6
         began
     });
     let began = sender.join().unwrap();
-    let received = receiver.join().unwrap();
-    assert_eq!(received, megabytes << 20);
+    assert_eq!(receiver.join().unwrap(), megabytes << 20);
     #[allow(clippy::cast_precision_loss)]
     let megabytes = megabytes as f64;
     megabytes / began.elapsed().as_secs_f64()

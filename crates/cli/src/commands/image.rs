@@ -45,7 +45,7 @@ struct Build {
 
 #[derive(Debug, Args)]
 struct Push {
-    /// The registry, with the path before image names, such as https://registry.example:5000/cloud
+    /// The registry, with the path before image names, such as `https://registry.example:5000/cloud`
     registry: String,
     /// Only these images; all that were built when left out
     names: Vec<String>,
@@ -141,9 +141,10 @@ async fn push(arguments: Push, context: &Context) -> Result<(), Failure> {
         authority: arguments.ca.as_ref().map(read).transpose()?,
     };
     let cache = Cache::of_user()?;
-    let names = match arguments.names.is_empty() {
-        true => oaas_image::list(&cache)?.images.into_keys().collect(),
-        false => arguments.names,
+    let names = if arguments.names.is_empty() {
+        oaas_image::list(&cache)?.images.into_keys().collect()
+    } else {
+        arguments.names
     };
     let progress = context.progress(None);
     let task = Task::root(progress.sink(), "push");

@@ -121,9 +121,9 @@ pub async fn run(arguments: &Arguments, context: &Context) -> Result<(), Failure
     let done = match result {
         Ok(done) => {
             if done.changed {
-                task.done()
+                task.done();
             } else {
-                task.unchanged()
+                task.unchanged();
             }
             done
         }
@@ -154,7 +154,7 @@ async fn bring_up(
     }
     machine.end_with(fit.require_fit())?;
 
-    let (_, built) = tokio::try_join!(programs(options, task), images(task))?;
+    let ((), built) = tokio::try_join!(programs(options, task), images(task))?;
     let reference = |name: &'static str| {
         built.images.get(name).map(|image| image.reference.clone()).ok_or(Error::NoImage { name })
     };

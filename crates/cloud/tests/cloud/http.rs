@@ -136,8 +136,8 @@ impl Server {
             ca_pem: None,
             limits: Limits {
                 connect: Duration::from_secs(10),
-                request: Duration::from_secs(60),
-                stall: Duration::from_secs(60),
+                request: Duration::from_mins(1),
+                stall: Duration::from_mins(1),
                 retry: Retry { first: Duration::from_millis(5), ..Retry::default() },
             },
         }

@@ -141,7 +141,7 @@ async fn a_slow_server_ends_in_a_time_out() {
     let server = server().await;
     let mut config = server.config();
     config.limits.request = Duration::from_secs(2);
-    server.fault("GET", "/image/v2/images", 9, Wrong::Slow(Duration::from_secs(60)));
+    server.fault("GET", "/image/v2/images", 9, Wrong::Slow(Duration::from_mins(1)));
     let started = Instant::now();
     let error = Session::new(config).unwrap().send(&images()).await.unwrap_err();
     assert!(matches!(error, Error::TimedOut { .. }), "{error:?}");

@@ -135,7 +135,7 @@ impl Apt {
         let said = process::run("describe packages", show, task)
             .await
             .context(error::AptSnafu { what: "the suite" })?;
-        said.split("\n\n").filter(|s| s.starts_with("Package:")).map(|stanza| describe(stanza)).collect()
+        said.split("\n\n").filter(|s| s.starts_with("Package:")).map(describe).collect()
     }
 }
 

@@ -467,7 +467,7 @@ pub(crate) async fn write<T>(
     match &result {
         Ok(_) => tracing::info!(kind = %key.kind, name = %key.name, verb, "wrote"),
         Err(error) => {
-            tracing::warn!(kind = %key.kind, name = %key.name, verb, error = %error.in_full(), "write failed")
+            tracing::warn!(kind = %key.kind, name = %key.name, verb, error = %error.in_full(), "write failed");
         }
     }
     result

@@ -61,7 +61,7 @@ impl Cache {
             kube::runtime::reflector(writer, watch::<OpenStack>(client, watcher::Config::default())),
             move |event| {
                 if let Some(cloud) = object(&event) {
-                    send(&to, ObjectRef::from_obj(cloud))
+                    send(&to, ObjectRef::from_obj(cloud));
                 }
             },
         ));
@@ -71,7 +71,7 @@ impl Cache {
         let ours = watcher::Config::default().labels(names::LABEL_CLOUD);
         tasks.spawn(run(kube::runtime::reflector(writer, watch::<Pod>(client, ours)), move |event| {
             if let Some(cloud) = object(&event).and_then(cloud_of) {
-                send(&to, cloud)
+                send(&to, cloud);
             }
         }));
 
@@ -188,7 +188,7 @@ where
         match next {
             Ok(event) => on_event(event),
             Err(error) => {
-                tracing::warn!(kind = %K::kind(&()), %error, "watch interrupted, starting it again")
+                tracing::warn!(kind = %K::kind(&()), %error, "watch interrupted, starting it again");
             }
         }
     }

@@ -18,11 +18,11 @@ use oaas_feedback::Task;
 use oaas_plan::ApiPlan;
 
 /// After how long what is in place is looked at again.
-pub const AGAIN: Duration = Duration::from_secs(60);
+pub const AGAIN: Duration = Duration::from_mins(1);
 /// After how long what is not in place is tried again.
 pub const SOON: Duration = Duration::from_millis(1500);
 /// How long a pass may take: uploads of images included.
-pub const LIMIT: Duration = Duration::from_secs(1800);
+pub const LIMIT: Duration = Duration::from_mins(30);
 
 /// How the identity service of a cloud is reached.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -76,7 +76,6 @@ pub fn decide(
         namespace: resource.metadata.namespace.clone().unwrap_or_default(),
         uid: resource.metadata.uid.clone().unwrap_or_default(),
     };
-    let mut credentials = credentials_of(observed);
     let nodes: Vec<oaas_plan::Node> = facts::nodes(observed.nodes.iter().map(AsRef::as_ref));
     let workloads = Workloads::of(observed);
     let known = oaas_plan::Observed {
@@ -92,34 +91,31 @@ pub fn decide(
     };
     let user_secrets = BTreeMap::new();
     let spec = &resource.spec;
-    fn inputs<'a>(
-        cloud: &'a CloudId,
-        spec: &'a oaas_api::OpenStackSpec,
-        catalog: &'a Catalog,
-        images: &'a Images,
-        credentials: &'a Credentials,
-        user_secrets: &'a BTreeMap<(String, String), Sensitive<String>>,
-        nodes: &'a [oaas_plan::Node],
-        observed: &'a oaas_plan::Observed,
-    ) -> Inputs<'a> {
-        Inputs { cloud, spec, catalog, images, credentials, user_secrets, nodes, observed }
-    }
-    let specs = {
-        let inputs = inputs(&id, spec, catalog, images, &credentials, &user_secrets, &nodes, &known);
-        let problems = oaas_plan::validate(&inputs);
-        if !problems.is_empty() {
-            return Plan::Refused(problems);
-        }
-        oaas_plan::credentials(&inputs)
+    let existing = credentials_of(observed);
+    let inputs = Inputs {
+        cloud: &id,
+        spec,
+        catalog,
+        images,
+        credentials: &existing,
+        user_secrets: &user_secrets,
+        nodes: &nodes,
+        observed: &known,
     };
-    let lost = lost(&specs, &credentials, &known);
+    let problems = oaas_plan::validate(&inputs);
+    if !problems.is_empty() {
+        return Plan::Refused(problems);
+    }
+    let specs = oaas_plan::credentials(&inputs);
+    let lost = lost(&specs, &existing, &known);
     if !lost.is_empty() {
         return Plan::CredentialsLost(lost);
     }
+    let mut credentials = existing.clone();
     if let Err(error) = complete(&specs, &mut credentials, generate) {
         return Plan::Failed(error.to_string());
     }
-    let inputs = inputs(&id, spec, catalog, images, &credentials, &user_secrets, &nodes, &known);
+    let inputs = Inputs { credentials: &credentials, ..inputs };
     let blueprint = match oaas_plan::blueprint(&inputs) {
         Ok(blueprint) => blueprint,
         Err(error) => {

@@ -51,8 +51,8 @@ const ALPHABET: &[u8] = b"ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz23456
 /// 32 characters of 57 are 186 bits.
 const PASSWORD_LENGTH: usize = 32;
 /// Clocks of nodes may differ: certificates are valid from a little earlier.
-const BACKDATED: Duration = Duration::from_secs(3600);
-const DAY: Duration = Duration::from_secs(24 * 3600);
+const BACKDATED: Duration = Duration::from_hours(1);
+const DAY: Duration = Duration::from_hours(24);
 /// How long an authority is valid.
 const AUTHORITY_DAYS: u32 = 3650;
 /// How long a certificate is valid.

@@ -49,9 +49,9 @@ const WINDOW: Duration = Duration::from_millis(50);
 /// Clouds at once.
 const CONCURRENCY: u16 = 8;
 /// Longest wait for the first lists of all watches.
-const FIRST_LISTS: Duration = Duration::from_secs(60);
+const FIRST_LISTS: Duration = Duration::from_mins(1);
 /// Longest pause after failures.
-const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+const LONGEST_PAUSE: Duration = Duration::from_mins(1);
 /// How often warnings about pods are asked for at most.
 const WARNINGS_EVERY: Duration = Duration::from_secs(5);
 
@@ -76,7 +76,7 @@ impl Default for Options {
             namespace: "oaas-system".into(),
             identity: format!("oaas-operator-{}", std::process::id()),
             listen: ([0, 0, 0, 0], 8080).into(),
-            deletion_limit: Duration::from_secs(600),
+            deletion_limit: Duration::from_mins(10),
             metrics_file: None,
         }
     }
@@ -338,7 +338,7 @@ async fn one<B: Brain>(cloud: Arc<OpenStack>, context: Arc<Context<B>>) -> Resul
             Ok(_) => context.remember(&uid, |memory| memory.failed_in_a_row = 0),
             Err(error) => {
                 context.remember(&uid, |memory| {
-                    memory.failed_in_a_row = memory.failed_in_a_row.saturating_add(1)
+                    memory.failed_in_a_row = memory.failed_in_a_row.saturating_add(1);
                 });
                 tracing::warn!(error = %crate::in_full(error), "failed to reconcile");
             }

@@ -25,7 +25,7 @@ use crate::observe::{Failure, Known, Observed, is_done, is_ready, observe, warni
 /// A pod that is younger than this is not asked about: it is still starting.
 const YOUNG: SignedDuration = SignedDuration::from_secs(3);
 /// Looked at again after so long even if nothing happens, against events that got lost.
-const AT_LATEST: Duration = Duration::from_secs(300);
+const AT_LATEST: Duration = Duration::from_mins(5);
 
 /// A reconciliation did not come to its end; it is tried again.
 #[derive(Debug, Snafu)]

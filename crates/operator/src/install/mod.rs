@@ -61,7 +61,7 @@ impl InstallOptions {
             images,
             replicas: 1,
             memory_limit: "128Mi".into(),
-            wait: Duration::from_secs(120),
+            wait: Duration::from_mins(2),
         }
     }
 }

@@ -52,7 +52,7 @@ impl Cloud {
 
     /// Give every secret a value that tells what it is.
     pub fn fill_credentials(&mut self) {
-        let specs = self.with_inputs(|inputs| oaas_plan::credentials(inputs));
+        let specs = self.with_inputs(oaas_plan::credentials);
         for spec in specs {
             let keys: &[&str] = match spec.kind {
                 CredentialKind::Password { .. } => &["password"],
@@ -84,7 +84,7 @@ impl Cloud {
     }
 
     pub fn blueprint(&self) -> Blueprint {
-        self.with_inputs(|inputs| oaas_plan::blueprint(inputs)).expect("plans")
+        self.with_inputs(oaas_plan::blueprint).expect("plans")
     }
 
     /// One step of a cluster that does what it is told: everything whose gate is open becomes ready.

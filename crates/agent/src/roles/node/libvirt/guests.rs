@@ -41,7 +41,7 @@ pub struct Tended {
     pub guests: usize,
     /// Guests that would end with this pod, and why that could not be helped.
     pub exposed: Vec<String>,
-    /// The highest `oom_score_adj` among them: where the node lacks CAP_SYS_RESOURCE it stays that of the pod.
+    /// The highest `oom_score_adj` among them: where the node lacks `CAP_SYS_RESOURCE` it stays that of the pod.
     pub oom_score_adj: Option<i32>,
 }
 
