@@ -13,13 +13,15 @@ use serde_json::json;
 /// The project that services' users work in.
 const SERVICE_PROJECT: &str = "service";
 
-/// The declared content: the preset, with the resource's external networks in the place of the preset's own.
+/// The declared content: the preset with what the resource declares on top, and the resource's external networks in the
+/// place of the preset's own.
 pub fn declared(spec: &OpenStackSpec) -> Content {
-    let preset = spec.content.as_ref().map(|content| content.preset).unwrap_or_default();
-    let mut content = match preset {
+    let said = spec.content.clone().unwrap_or_default();
+    let preset = match said.preset {
         Preset::Demo => demo(),
         Preset::None => Content::default(),
     };
+    let mut content = said.over(preset);
     if let Some(external) = spec.network.as_ref().and_then(|network| network.external.as_ref()) {
         content.networks.retain(|network| !network.external);
         content.networks.splice(0..0, external.iter().map(network));
