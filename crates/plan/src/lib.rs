@@ -27,7 +27,7 @@ mod validate;
 pub use blueprint::{
     ApiPlan, Blueprint, ComponentPlan, JobPlan, PlanError, PortPlan, Registration, blueprint,
 };
-pub use credentials::{CredentialKind, CredentialSpec, Credentials, credentials};
+pub use credentials::{AUTHORITY, CredentialKind, CredentialSpec, Credentials, credentials, secret_name};
 pub use diff::{Change, ChangeKind, diff};
 pub use document::{Content, Document, PublicEndpointModel, PublicRoute};
 pub use gates::{Gate, Gates, Wait, gates};

@@ -15,12 +15,10 @@ use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use oaas_catalog::{NodeLabel, Security, VolumeSource, WorkloadKind};
-use oaas_plan::{Blueprint, ComponentPlan, Document, JobPlan};
+use oaas_plan::{AUTHORITY, Blueprint, ComponentPlan, Document, JobPlan};
 
 use crate::labels::{ANNOTATION_HASH, LABEL_WRITER, config_secret, labels};
 
-/// The Secret with the cloud's authority; only its certificate is mounted.
-const AUTHORITY: &str = "cloud-ca";
 /// The ConfigMap that tells agents what their node is.
 pub(crate) const NODES: &str = "nodes";
 /// What runs in every container of ours.

@@ -8,6 +8,7 @@ use clap::{Args, ValueEnum};
 use k8s_openapi::api::core::v1::Secret;
 use kube::{Api, ResourceExt};
 use oaas_feedback::{Explain, Kind};
+use oaas_plan::AUTHORITY;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use serde_yaml_ng::Value;
@@ -22,8 +23,6 @@ use crate::report::Failure;
 
 /// The component whose configuration is the clients' `clouds.yaml`.
 const CLIENT: &str = "client";
-/// The Secret of the cloud's certificate authority.
-const AUTHORITY: &str = "cloud-ca";
 /// The Secret of the demo servers' keypair.
 const SSH_KEY: &str = "demo-keypair-g1";
 

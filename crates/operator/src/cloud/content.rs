@@ -7,7 +7,7 @@ use oaas_cloud::content::spec::{Content, Network};
 use oaas_cloud::content::{Given, Qualified, demo};
 use oaas_cloud::identity::{Catalog, ServiceRegistration, ServiceUser};
 use oaas_cloud::{MARKER, Secret};
-use oaas_plan::{Blueprint, Credentials};
+use oaas_plan::{Blueprint, Credentials, secret_name};
 use serde_json::json;
 
 /// The project that services' users work in.
@@ -73,11 +73,11 @@ pub fn given(content: &Content, credentials: &Credentials) -> Given {
     let value =
         |secret: String, key: &str| credentials.get(&secret)?.get(key).map(|value| value.expose().clone());
     let passwords = content.users.iter().filter_map(|user| {
-        let password = value(format!("{}-password-g1", user.name.name), "password")?;
+        let password = value(secret_name(&format!("{}-password", user.name.name)), "password")?;
         Some((user.name.clone(), Secret::new(password)))
     });
     let keys = content.keypairs.iter().filter_map(|keypair| {
-        let key = value(format!("{}-keypair-g1", keypair.user.name), "ssh-publickey")?;
+        let key = value(secret_name(&format!("{}-keypair", keypair.user.name)), "ssh-publickey")?;
         Some(((keypair.user.clone(), keypair.name.clone()), key))
     });
     Given { passwords: passwords.collect(), public_keys: keys.collect() }

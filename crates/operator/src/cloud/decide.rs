@@ -275,7 +275,7 @@ fn access(blueprint: &Blueprint, credentials: &Credentials) -> Option<Access> {
         |secret: &str, key: &str| credentials.get(secret)?.get(key).map(|value| value.expose().clone());
     Some(Access {
         password: Secret::new(value(&identity.secret, "password")?),
-        authority: value("cloud-ca", "ca.crt")?,
+        authority: value(oaas_plan::AUTHORITY, "ca.crt")?,
         identity,
     })
 }
