@@ -506,7 +506,9 @@ fn public_endpoint(world: &World<'_>, place: Place<'_>) -> PublicEndpointModel {
 /// A WSGI application: uWSGI with TLS in front of it, as the agent's role `process`.
 ///
 /// `start-time` is what Neutron's maintenance asks for (neutron, `doc/source/admin/config-wsgi.rst`); it is expanded in
-/// an ini file only. Clients are told to close, since uWSGI's own HTTP does close each connection after its answer.
+/// an ini file only. `warm_up` is Python that a process runs before it takes requests, after the application is there:
+/// what the application would do at its first request, and badly if that comes twice at once. Clients are told to close,
+/// since uWSGI's own HTTP does close each connection after its answer.
 fn expand_wsgi(
     world: &World<'_>,
     component: &Component,
@@ -517,8 +519,16 @@ fn expand_wsgi(
     let port =
         component.ports.iter().find(|port| wsgi["port"] == port.name.as_str()).map_or(0, |port| port.port);
     let workers = resources(world.inputs, service, component).workers;
+    let module = wsgi["module"].as_str().unwrap_or_default().to_owned();
+    let entry = match wsgi["warm_up"].as_str() {
+        None => ("module", module),
+        Some(warm_up) => {
+            let (package, name) = module.rsplit_once(':').unwrap_or((&module, "application"));
+            ("eval", format!("from {package} import {name}; {warm_up}"))
+        }
+    };
     let fixed = [
-        ("module", wsgi["module"].as_str().unwrap_or_default().to_owned()),
+        entry,
         ("virtualenv", "/opt/openstack".to_owned()),
         ("https-socket", format!("0.0.0.0:{port},/etc/oaas/tls/tls.crt,/etc/oaas/tls/tls.key")),
         ("master", "true".to_owned()),

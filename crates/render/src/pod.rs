@@ -101,6 +101,10 @@ pub(crate) fn template(blueprint: &Blueprint, plan: &ComponentPlan) -> PodTempla
     }
 }
 
+/// The processor share of a job. Without a request a pod gets next to nothing beside others, and everything waits for
+/// the jobs of a new cloud while its services start.
+const JOB_CPU: &str = "200m";
+
 /// The template of a job's pod.
 pub(crate) fn job_template(blueprint: &Blueprint, job: &JobPlan) -> PodTemplateSpec {
     let mut pod = Builder::new(&config_secret(&job.object_name()), &job.documents, SECRET_MODE);
@@ -122,6 +126,10 @@ pub(crate) fn job_template(blueprint: &Blueprint, job: &JobPlan) -> PodTemplateS
         image: Some(job.image.clone()),
         command: Some(AGENT.map(str::to_owned).to_vec()),
         env: Some(env),
+        resources: Some(ResourceRequirements {
+            requests: Some(BTreeMap::from([("cpu".to_owned(), Quantity(JOB_CPU.to_owned()))])),
+            ..ResourceRequirements::default()
+        }),
         security_context: Some(container_security(&security)),
         volume_mounts: Some(pod.mounts),
         ..Container::default()
