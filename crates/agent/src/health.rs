@@ -166,6 +166,10 @@ async fn answer(probes: &Probes, probe: Kubelet, slots: &[Arc<Slot>]) -> Respons
             .collect();
         (failing.is_empty(), failing)
     };
+    // Not a check: what works is not restarted for a worker that was killed once.
+    let memory = (!ok).then(crate::memory::killed).flatten();
+    let failing: Vec<Failing> =
+        failing.into_iter().chain(memory.map(|why| Failing { check: "memory".to_owned(), why })).collect();
     for Failing { check, why } in &failing {
         warn!(target: "oaas_agent", ?probe, check, "{why}");
     }

@@ -19,6 +19,8 @@ pub mod error;
 #[cfg(feature = "run")]
 mod health;
 #[cfg(feature = "run")]
+mod memory;
+#[cfg(feature = "run")]
 pub mod prepare;
 #[cfg(feature = "run")]
 pub mod program;

@@ -41,6 +41,10 @@ const CLUES: &[(&[&str], Clue)] = &[
     (&["eaddrinuse"], Clue { cause: "its port is taken by somebody else", advice: Advice::FreePort }),
     (&["cannot bind socket"], Clue { cause: "its port is taken by somebody else", advice: Advice::FreePort }),
     (&["cannot allocate memory"], Clue { cause: "it gets no more memory", advice: Advice::RaiseMemory }),
+    (
+        &["because memory ran out"],
+        Clue { cause: "it needs more memory than its limit", advice: Advice::RaiseMemory },
+    ),
     (&["memoryerror"], Clue { cause: "it gets no more memory", advice: Advice::RaiseMemory }),
     (
         &["access denied for user"],

@@ -3,7 +3,7 @@
 use oaas_api::Reason;
 use serde::Serialize;
 
-use super::clues::{Advice, telling};
+use super::clues::{Advice, clue, telling};
 use super::{Component, Container, Facts, Pod};
 
 /// What is wrong with one thing.
@@ -129,8 +129,9 @@ pub fn of_pod(facts: &Facts, component: &Component, pod: &Pod) -> Option<(u8, Fi
     }
     if !pod.failing_checks.is_empty() {
         let says = format!("runs, but {}", pod.failing_checks.join("; "));
+        let meant = clue(&says).and_then(|clue| advise(clue.advice, &component.service));
         let log = log.or_else(|| telling_of(pod));
-        return Some((2, finding(says, log, advice)));
+        return Some((2, finding(says, log, meant.or(advice))));
     }
     if weight > 0 {
         return Some((weight, finding(says, log, advice)));
@@ -205,6 +206,8 @@ fn room(message: &str) -> Option<String> {
             "another pod has the port on every node: `oaas kubectl get pods --all-namespaces --output wide`"
                 .to_owned(),
         )
+    } else if says("were unschedulable") {
+        Some("a node takes no new pods: `oaas kubectl get nodes`, then `oaas kubectl uncordon NODE`".to_owned())
     } else if says("node affinity") || says("node selector") {
         Some("label a node, such as `oaas kubectl label node NODE controller=true`".to_owned())
     } else {

@@ -73,7 +73,9 @@ pub fn components(workloads: &Workloads) -> BTreeMap<String, ComponentState> {
         let status = object.status.clone().unwrap_or_default();
         let desired = count(object.spec.replicas.or(Some(1)));
         let current = seen(&object.metadata, status.observed_generation);
-        let updated = if current { count(status.updated_replicas) } else { 0 };
+        // While it rolls there are pods beyond the wanted number, and a new one that is not ready has replaced nothing yet.
+        let unready = count(status.replicas).saturating_sub(count(status.ready_replicas));
+        let updated = if current { count(status.updated_replicas).saturating_sub(unready) } else { 0 };
         add(&object.metadata, desired, count(status.ready_replicas), updated);
     }
     for object in &workloads.stateful_sets {
@@ -324,5 +326,20 @@ mod tests {
         assert_eq!(state(1).updated, 0);
         assert_eq!(state(2).updated, 1);
         assert_eq!(state(2).hash.as_deref(), Some("h"));
+    }
+
+    #[test]
+    fn a_new_pod_that_is_not_ready_has_replaced_nothing() {
+        let state = |replicas: i32, ready: i32| {
+            let deployment = serde_json::from_value(json!({
+                "metadata": {"name": "d", "generation": 2},
+                "spec": {"replicas": 1, "selector": {}, "template": {}},
+                "status": {"observedGeneration": 2, "replicas": replicas, "readyReplicas": ready, "updatedReplicas": 1}
+            }));
+            let workloads = Workloads { deployments: vec![deployment.expect("a deployment")], ..Workloads::default() };
+            components(&workloads)["d"].clone()
+        };
+        assert_eq!((state(2, 1).ready, state(2, 1).updated), (1, 0));
+        assert_eq!((state(1, 1).ready, state(1, 1).updated), (1, 1));
     }
 }

@@ -1,0 +1,57 @@
+# The end of a cloud and of its cluster: what must go goes, what must stay stays.
+set -a
+
+# Everything of other namespaces, by identity.
+others() {
+    kubectl get deployments,daemonsets,statefulsets,services,configmaps,secrets,serviceaccounts -A --no-headers \
+        -o custom-columns=KIND:.kind,NAMESPACE:.metadata.namespace,NAME:.metadata.name,UID:.metadata.uid | awk -v own="$namespace" '$2 != own' | sort
+}
+# What stays by deletionPolicy Retain: volumes, and the Secrets that they are worth nothing without.
+kept() { kubectl get pvc,secret -n "$namespace" -l oaas.dev/data --no-headers -o custom-columns=KIND:.kind,NAME:.metadata.name,UID:.metadata.uid | sort; }
+
+resource_deleted() {
+    kubectl create namespace oaas-test-bystander
+    kubectl create configmap -n oaas-test-bystander bystander --from-literal=a=b
+    others >"$out/others.before"
+    kept >"$out/kept.before"
+    grep -q PersistentVolumeClaim "$out/kept.before" || { echo "no volume is marked as data"; return 1; }
+    kubectl delete oscloud -n "$namespace" demo --timeout=180s
+    others >"$out/others.after"
+    diff "$out/others.before" "$out/others.after"
+    diff "$out/kept.before" <(kept)
+    local left
+    left=$(kubectl get pods,deployments,daemonsets,statefulsets,jobs,services,endpointslices,pdb,networkpolicies,oscomp,configmaps,serviceaccounts \
+        -n "$namespace" -l oaas.dev/cloud -o name)
+    [[ -z $left ]] || { echo "these are left: $left"; return 1; }
+}
+came_back() {
+    oaas up >"$out/up-again.log" 2>"$out/up-again.progress" || { tail -n 5 "$out/up-again.progress"; return 1; }
+    until_true 60 ping -c 1 -W 2 "$(sed -n 's/^Server .* at \([0-9.]*\) .*/\1/p' "$out/up-again.log" | head -n 1)"
+    diff "$out/kept.before" <(kept)
+}
+
+# What `down` must restore, one thing a line.
+machine() {
+    ip -o link | awk -F': ' '{sub(/@.*/, "", $2); print "link", $2}'
+    ip -o addr | awk '{print "address", $2, $4}'
+    ip route show table all | sed 's/^/route /'
+    ip netns list | awk '{print "netns", $1}'
+    nft list ruleset 2>/dev/null | sed 's/packets [0-9]* bytes [0-9]*//; s/^/nft /'
+    awk '{print "mount", $2, $3}' /proc/self/mounts
+    find /sys/fs/cgroup -maxdepth 3 -type d -iname '*oaas*' -o -maxdepth 3 -type d -iname '*kube*' | sed 's/^/cgroup /'
+    sysctl -a 2>/dev/null | grep -E '^(net\.(ipv4|ipv6|core|bridge)|fs\.inotify|vm|kernel\.(pid_max|threads-max|core_pattern|panic|keys))' |
+        grep -vE '(tcp_fastopen_key|conntrack_count|\.neigh\.|conf\.(oaas|veth))' | sed 's/^/sysctl /'
+    # Names of processes that only a cloud has.
+    ps -eo comm= | grep -E '^(kube|etcd|containerd|coredns|mariadbd|beam|erl_|ovs|ovn|libvirtd|virt|qemu-system|uwsgi|memcached|haproxy|nova|neutron)' |
+        sort | uniq -c | sed 's/^/process /'
+    find /etc /opt /srv /usr/local /usr/lib /var /run /root \( -path "$OAAS_CACHE_DIR" -o -path "$PWD" -o -path /var/cache -o -path /var/log -o -path /var/lib/apt \
+        -o -path /root/.cargo -o -path /root/.cache -o -path /root/go -o -path /root/.rustup -o -path /root/.pyenv -o -path /root/.config/chromium -o -path /root/.pki \
+        -o -path /usr/lib/python3 \) -prune -o -type f -printf 'file %p %s %TY-%Tm-%Td %TT\n' 2>/dev/null
+}
+
+down() { oaas down >"$out/down.log" 2>"$out/down.progress"; }
+machine_is_as_before() {
+    machine | sort >"$out/machine.after"
+    diff "$out/machine.before" "$out/machine.after"
+}
+set +a

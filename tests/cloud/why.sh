@@ -1,0 +1,73 @@
+# `oaas why` names five injected causes. Each is injected, asked for until it is named, taken back, and the cloud must be ready again by itself.
+set -a
+
+# named COMPONENT WORDS...: `oaas why COMPONENT` says all the words (extended regular expressions).
+named() {
+    local said word
+    said=$(oaas why "$1" 2>&1) || true
+    echo "$said"
+    for word in "${@:2}"; do grep -Eqi -- "$word" <<<"$said" || return 1; done
+}
+# names_within SECONDS COMPONENT WORDS...: what was said last is printed.
+names_within() {
+    local deadline=$((SECONDS + $1))
+    until named "${@:2}" >"$out/why-said"; do
+        ((SECONDS < deadline)) || { cat "$out/why-said"; echo "does not name: ${*:3}"; return 1; }
+        sleep 2
+    done
+    cat "$out/why-said"
+}
+patch() { kubectl patch oscloud demo -n "$namespace" --type=merge --patch "$1"; }
+# In a node's network, or in its mounts: those of its kubelet.
+kubelet() { for pid in $(ip netns pids "$instance-node1"); do grep -qz '^kubelet$' "/proc/$pid/cmdline" 2>/dev/null && echo "$pid" && return; done; }
+in_node() { nsenter --target "$(kubelet)" --mount --net "$@"; }
+ready_again() { until_true 150 cloud_is_ready; }
+
+why_wrong_image() {
+    trap 'patch "{\"spec\":{\"services\":{\"placement\":null}}}"; ready_again' EXIT
+    patch '{"spec":{"services":{"placement":{"image":"oaas.local/openstack-2026.1@sha256:0000000000000000000000000000000000000000000000000000000000000000"}}}}'
+    names_within 60 placement 'cannot be pulled' 'sha256:0000000000000000' 'spec.services.placement.image'
+}
+
+why_memory_limit() {
+    trap 'patch "{\"spec\":{\"services\":{\"placement\":null}}}"; ready_again' EXIT
+    patch '{"spec":{"services":{"placement":{"memory":"48Mi"}}}}'
+    names_within 90 placement 'more memory than its limit \(48Mi\)' 'spec.services.placement.memory'
+}
+
+why_port_taken() {
+    in_node python3 -c '
+import socket, time
+taken = socket.create_server(("0.0.0.0", 9105))
+time.sleep(200)' &
+    local taker=$!
+    trap "kill $taker || true; ready_again" EXIT
+    # The agent has the port still: the taker gets it once the pod is gone.
+    kubectl delete pod -n "$namespace" -l oaas.dev/component=nova-compute --wait=true --timeout=60s
+    names_within 90 nova-compute 'port' '(taken|in use)' '9105'
+}
+
+why_database_down() {
+    trap 'kubectl uncordon node1; ready_again' EXIT
+    kubectl cordon node1
+    kubectl delete pod -n "$namespace" galera-0 --wait=true --timeout=90s
+    names_within 60 keystone 'galera-0' 'unschedulable' 'uncordon'
+}
+
+why_full_volume() {
+    local claim
+    claim=$(kubectl get pvc -n "$namespace" data-rabbitmq-0 -o 'jsonpath={.spec.volumeName}')
+    directory=$(kubectl get pv "$claim" -o 'jsonpath={.spec.local.path}{.spec.hostPath.path}')
+    give_back() {
+        in_node umount "$directory"
+        kubectl delete pod -n "$namespace" rabbitmq-0 --wait=true --timeout=60s
+        ready_again
+    }
+    trap give_back EXIT
+    # A file system of its own over the volume's directory, without a free byte.
+    in_node mount -t tmpfs -o size=64k,mode=0777 tmpfs "$directory"
+    in_node sh -c "head -c 1000000 /dev/zero >'$directory/filler'" || true
+    kubectl delete pod -n "$namespace" rabbitmq-0 --wait=true --timeout=60s
+    names_within 90 rabbitmq 'volume is full' 'No space left on device|enospc' 'spec.services.rabbitmq.volume'
+}
+set +a
