@@ -14,8 +14,10 @@ mod blueprint;
 mod credentials;
 mod diff;
 mod document;
+mod fingerprint;
 mod gates;
 mod inputs;
+mod jobs;
 mod nodes;
 mod overrides;
 mod publish;
@@ -31,7 +33,9 @@ pub use credentials::{AUTHORITY, CredentialKind, CredentialSpec, Credentials, cr
 pub use diff::{Change, ChangeKind, diff};
 pub use document::{Content, Document, PublicEndpointModel, PublicRoute};
 pub use gates::{Gate, Gates, Wait, gates};
-pub use inputs::{CloudId, ComponentState, Images, Inputs, JobState, Node, Observed, RolloutState};
+pub use inputs::{
+    CloudId, ComponentState, Image, Images, Inputs, JobState, Node, Observed, PodsMade, RolloutState,
+};
 pub use nodes::{NodePlan, node_plans};
 pub use overrides::ReplicaOwner;
 pub use publish::{PublishKey, PublishPlan, publish_plan};

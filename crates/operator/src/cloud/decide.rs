@@ -116,7 +116,7 @@ pub fn decide(
         return Plan::Failed(error.to_string());
     }
     let inputs = Inputs { credentials: &credentials, ..inputs };
-    let blueprint = match oaas_plan::blueprint(&inputs) {
+    let mut blueprint = match oaas_plan::blueprint(&inputs) {
         Ok(blueprint) => blueprint,
         Err(error) => {
             return Plan::Refused(vec![Problem {
@@ -132,6 +132,7 @@ pub fn decide(
             return Plan::Refused(problems);
         }
     }
+    oaas_render::keep_images(&mut blueprint, &known);
     let gates = oaas_plan::gates(&blueprint, &known);
     let report = oaas_plan::report(&blueprint, &gates, &known);
     let mut rendered = oaas_render::render(&blueprint, &gates);
