@@ -4,7 +4,8 @@
 //! [`validate()`] refuses what cannot be done and says the nearest right thing. [`credentials()`] lists the secrets a
 //! cloud needs. [`blueprint()`] resolves the catalog for one cloud: every workload with its image, configuration,
 //! ports, volumes and checks. [`gates()`] compares the blueprint with what is observed: which workload may be applied
-//! now, and what each other one waits for. [`diff()`] says what a change changes, option by option.
+//! now, and what each other one waits for. [`diff()`] says what a change changes, option by option. [`roll`] says which pods of the nodes'
+//! own workloads are made anew now.
 //!
 //! # Guarantees
 //! No I/O, no clock, no randomness; the same inputs give the same outputs, in the same order. No service's and no
@@ -23,6 +24,7 @@ mod overrides;
 mod publish;
 mod report;
 mod resolve;
+mod roll;
 mod sensitive;
 mod validate;
 
@@ -40,5 +42,6 @@ pub use nodes::{NodePlan, node_plans};
 pub use overrides::ReplicaOwner;
 pub use publish::{PublishKey, PublishPlan, publish_plan};
 pub use report::{Progress, Report, report};
+pub use roll::{NodePod, NodeWorkload, roll};
 pub use sensitive::Sensitive;
 pub use validate::{Problem, capacity, validate};

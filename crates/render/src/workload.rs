@@ -5,8 +5,7 @@ use std::collections::BTreeMap;
 use k8s_openapi::ByteString;
 use k8s_openapi::api::apps::v1::{
     DaemonSet, DaemonSetSpec, DaemonSetUpdateStrategy, Deployment, DeploymentSpec, DeploymentStrategy,
-    RollingUpdateDaemonSet, RollingUpdateDeployment, StatefulSet,
-    StatefulSetPersistentVolumeClaimRetentionPolicy, StatefulSetSpec,
+    RollingUpdateDeployment, StatefulSet, StatefulSetPersistentVolumeClaimRetentionPolicy, StatefulSetSpec,
 };
 use k8s_openapi::api::core::v1::{
     PersistentVolumeClaim, PersistentVolumeClaimSpec, PodTemplateSpec, Secret, TopologySpreadConstraint,
@@ -170,12 +169,10 @@ fn daemon_set(blueprint: &Blueprint, plan: &ComponentPlan) -> DaemonSet {
         metadata: workload_metadata(blueprint, plan),
         spec: DaemonSetSpec {
             selector: label_selector(selector(&blueprint.cloud, &plan.name)),
+            // The operator rolls them: what runs on one node hangs on each other (`oaas_plan::roll`).
             update_strategy: Some(DaemonSetUpdateStrategy {
-                type_: Some("RollingUpdate".into()),
-                rolling_update: Some(RollingUpdateDaemonSet {
-                    max_unavailable: Some(IntOrString::Int(1)),
-                    max_surge: None,
-                }),
+                type_: Some("OnDelete".into()),
+                rolling_update: None,
             }),
             template: pods(blueprint, plan).1,
             ..DaemonSetSpec::default()

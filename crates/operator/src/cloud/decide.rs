@@ -18,6 +18,8 @@ use super::acting::{Access, Declared, Registrations, Seen};
 use super::content;
 use super::facts::{self, Workloads};
 use super::generate::{GenerateError, Values};
+use super::rolls;
+use crate::brain::Doomed;
 use crate::observe::Observed;
 
 /// The entry of the ledger that says that the cloud's database has run.
@@ -53,6 +55,8 @@ pub struct Make {
     pub registrations: Option<Registrations>,
     /// The declared content, once its gate is open.
     pub declared: Option<Declared>,
+    /// Pods to delete, so that their successors come.
+    pub rolls: Vec<Doomed>,
     /// Labels that nodes lack: node → labels.
     pub node_labels: BTreeMap<String, BTreeMap<String, String>>,
     /// Has a database of this cloud come to life?
@@ -155,6 +159,7 @@ pub fn decide(
         let given = content::given(&content, &credentials);
         Declared { content, given }
     });
+    let rolls = rolls::rolls(observed, &rendered.apply.daemon_sets, &nodes);
     let node_labels = node_labels(&blueprint, &nodes);
     let database_lives = known.jobs.values().any(|job| *job == oaas_plan::JobState::Succeeded);
     Plan::Make(Box::new(Make {
@@ -165,6 +170,7 @@ pub fn decide(
         access,
         registrations,
         declared,
+        rolls,
         node_labels,
         database_lives,
     }))

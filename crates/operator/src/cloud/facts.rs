@@ -65,7 +65,7 @@ fn count(value: Option<i32>) -> u32 {
 }
 
 /// A workload's status is about the spec only once its controller has seen the newest generation.
-fn seen(metadata: &ObjectMeta, observed: Option<i64>) -> bool {
+pub(super) fn seen(metadata: &ObjectMeta, observed: Option<i64>) -> bool {
     observed.unwrap_or(0) >= metadata.generation.unwrap_or(0)
 }
 
