@@ -99,8 +99,8 @@ pub struct Observed {
     pub jobs: BTreeMap<String, JobState>,
     /// Services whose registration in Keystone was seen to be as wanted: name → hash of what was wanted.
     pub registered: BTreeMap<String, String>,
-    /// Does a volume of a stateful component of this cloud exist?
-    pub volumes: BTreeSet<String>,
+    /// How many volumes of each component exist; those of members that are gone are kept.
+    pub volumes: BTreeMap<String, usize>,
     /// Did this cloud's database ever run (from the ledger)?
     pub database_lived: bool,
     /// NodePorts of this cloud's own Services: `component/port name` → number.

@@ -30,7 +30,7 @@ pub(crate) fn schema_plan(world: &World<'_>, service: &Service) -> Result<Option
     }
     let own = format!("db-{}", service.name);
     let databases: Vec<_> = service.databases.iter().map(|name| json!({"name": name})).collect();
-    let agent = json!({
+    let mut agent = json!({
         "component": schema_job(&service.name),
         "role": {"load_schema": {
             "server": {
@@ -52,13 +52,18 @@ pub(crate) fn schema_plan(world: &World<'_>, service: &Service) -> Result<Option
         title: format!("loads the databases of {}", service.name),
         image: image(world, &service.name, "", "openstack")?,
         needs: vec![Need::Ready(component.clone())],
-        documents: vec![agent_document(agent)],
+        documents: vec![agent_document(agent.clone())],
         accounts,
         secret_mounts: BTreeMap::new(),
         secret_env: BTreeMap::new(),
         hash: String::new(),
     };
     plan.hash = job_hash(world, &plan);
+    // How the loading is done; it is no other work by that, and is not done again because somebody scales.
+    if world.has_one_member(component) {
+        agent["role"]["load_schema"]["single_member"] = json!(true);
+        plan.documents = vec![agent_document(agent)];
+    }
     Ok(Some(plan))
 }
 

@@ -2,12 +2,13 @@
 
 mod support;
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 use k8s_openapi::api::batch::v1::Job;
 use oaas_api::Reason;
 use oaas_plan::Image;
-use oaas_render::{Objects, Rendered};
+use oaas_render::{Objects, Rendered, text};
 use support::Cloud;
 
 #[test]
@@ -39,7 +40,7 @@ fn a_cloud_that_is_up_stays_as_it_is() {
     let gates = oaas_plan::gates(&blueprint, &cloud.observed);
     assert!(gates.components.values().chain(gates.jobs.values()).all(oaas_plan::Gate::is_open));
     assert_eq!(blueprint, cloud.blueprint());
-    assert!(oaas_plan::diff(&blueprint, &cloud.blueprint(), &std::collections::BTreeSet::new()).is_empty());
+    assert!(oaas_plan::diff(&blueprint, &cloud.blueprint(), &BTreeSet::new()).is_empty());
 }
 
 #[test]
@@ -59,7 +60,7 @@ fn an_option_changes_the_pods_that_read_it_only() {
     let yaml = "{\"keystone\": {\"config\": {\"token\": {\"expiration\": 7200}}}}";
     cloud.spec.services = serde_json::from_str(yaml).expect("parses");
     assert_eq!(cloud.with_inputs(oaas_plan::validate), []);
-    let changes = oaas_plan::diff(&before, &cloud.blueprint(), &std::collections::BTreeSet::new());
+    let changes = oaas_plan::diff(&before, &cloud.blueprint(), &BTreeSet::new());
     let lines: Vec<String> = changes
         .iter()
         .map(|c| format!("{} {} {:?}->{:?} restarts={}", c.component, c.what, c.before, c.after, c.restarts))
@@ -224,4 +225,32 @@ fn an_image_that_is_named_is_known_by_its_reference() {
     assert_eq!(keystone(&cloud), own);
     cloud.spec.images.insert("openstack-2026.1".into(), "registry/own@sha256:1".into());
     assert_eq!(keystone(&cloud), Image::opaque("registry/own@sha256:1"));
+}
+
+/// Whether the jobs that load databases may do so without replicating, and the jobs' names.
+fn loads(cloud: &Cloud) -> (BTreeSet<bool>, Vec<String>) {
+    let blueprint = cloud.blueprint();
+    let jobs: Vec<_> = blueprint.jobs.values().filter(|job| job.name.starts_with("load-schema-")).collect();
+    let alone = |job: &&oaas_plan::JobPlan| {
+        job.documents.iter().any(|file| text::write(file).contains("\"single_member\": true"))
+    };
+    (jobs.iter().map(alone).collect(), jobs.iter().map(|job| job.object_name()).collect())
+}
+
+/// A member that joins later gets the whole database; one that comes back with an old volume would miss what was not
+/// replicated.
+#[test]
+fn databases_are_loaded_without_replication_only_where_nobody_could_miss_it() {
+    let mut cloud = Cloud::small();
+    let (alone, names) = loads(&cloud);
+    assert_eq!(alone, BTreeSet::from([true]));
+    cloud.observed.volumes = BTreeMap::from([("galera".into(), 1)]);
+    assert_eq!(loads(&cloud).0, BTreeSet::from([true]));
+    cloud.observed.volumes = BTreeMap::from([("galera".into(), 3)]);
+    assert_eq!(loads(&cloud).0, BTreeSet::from([false]));
+    cloud.observed.volumes.clear();
+    cloud.observed.scaled = BTreeMap::from([("galera".into(), 3)]);
+    let (alone, after) = loads(&cloud);
+    assert_eq!(alone, BTreeSet::from([false]));
+    assert_eq!(after, names, "no job is done again because somebody scales");
 }

@@ -181,7 +181,7 @@ fn lost(specs: &[CredentialSpec], credentials: &Credentials, known: &oaas_plan::
     let gone = |spec: &&CredentialSpec| {
         known.database_lived
             && !credentials.contains_key(&spec.name)
-            && spec.guards.iter().any(|component| known.volumes.contains(component))
+            && spec.guards.iter().any(|component| known.volumes.contains_key(component))
     };
     specs
         .iter()
@@ -230,10 +230,14 @@ fn credentials_of(observed: &Observed) -> Credentials {
         .collect()
 }
 
-/// Components that have a volume.
-fn volumes(observed: &Observed) -> BTreeSet<String> {
-    let component = |labels: &BTreeMap<String, String>| labels.get(names::LABEL_COMPONENT).cloned();
-    observed.volumes.iter().filter_map(|volume| volume.metadata.labels.as_ref().and_then(component)).collect()
+/// How many volumes each component has.
+fn volumes(observed: &Observed) -> BTreeMap<String, usize> {
+    let mut volumes = BTreeMap::new();
+    let labels = observed.volumes.iter().filter_map(|volume| volume.metadata.labels.as_ref());
+    for component in labels.filter_map(|labels| labels.get(names::LABEL_COMPONENT)) {
+        *volumes.entry(component.clone()).or_default() += 1;
+    }
+    volumes
 }
 
 /// Ports that other clouds have published, by what their status says.
