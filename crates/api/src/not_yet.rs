@@ -32,7 +32,6 @@ const NOT_YET: &[NotYet] = &[
     ),
     row("services.*.configFiles", "further configuration files", "leave them out"),
     row("services.*.policy", "policy rules of your own", "leave them out"),
-    row("services.*.image", "an image for one service", "use spec.images"),
     row("services.*.config.*.*.secretKeyRef", "configuration values from Secrets", "write the value itself"),
     row(
         "services.*.unchecked.*.*.secretKeyRef",
@@ -141,7 +140,7 @@ mod tests {
             "services": { "keystone": {
                 "enabled": true, "replicas": 3, "memory": "1Gi",
                 "config": { "token": { "expiration": 7200 } }, "unchecked": { "x": { "y": [1, "a"] } },
-                "resources": { "limits": { "cpu": 2 } },
+                "resources": { "limits": { "cpu": 2 } }, "image": "oaas.local/openstack@sha256:00",
             }},
             "storage": { "kind": "file" },
             "network": { "external": [{ "name": "ext-net", "cidr": "192.168.100.0/24" }], "tunnel": { "mtu": 1500 } },

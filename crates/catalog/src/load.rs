@@ -311,6 +311,49 @@ mod tests {
         }
     }
 
+    /// Only these are a node's own: the rest of its root is the host's, where a file would outlive the node.
+    fn is_the_nodes_own(path: &str, read_only: bool) -> bool {
+        let below =
+            |root: &str| path.strip_prefix(root).is_some_and(|rest| rest.len() > 1 && rest.starts_with('/'));
+        let straight = !path.split('/').any(|part| part == "..");
+        straight
+            && (below("/var")
+                || below("/run")
+                || matches!(path, "/dev" | "/sys/fs/cgroup")
+                || path == "/lib/modules" && read_only)
+    }
+
+    #[test]
+    fn what_is_mounted_from_a_node_is_the_nodes_own() {
+        let catalog = Catalog::built_in().expect("consistent");
+        let mut seen = 0;
+        for component in catalog.services().values().flat_map(|service| &service.components) {
+            for volume in &component.volumes {
+                if let crate::VolumeSource::Host { path, .. } = &volume.source {
+                    seen += 1;
+                    assert!(
+                        is_the_nodes_own(path, volume.read_only),
+                        "{} mounts {path} of its node, which is the host's: it would outlive `oaas down`",
+                        component.name
+                    );
+                }
+            }
+        }
+        assert!(seen > 5, "only {seen} mounts were looked at");
+    }
+
+    #[test]
+    fn the_hosts_own_paths_are_told_from_the_nodes() {
+        for own in ["/var/lib/nova", "/run/libvirt", "/dev", "/sys/fs/cgroup"] {
+            assert!(is_the_nodes_own(own, false), "{own}");
+        }
+        for foreign in ["/", "/var", "/etc/libvirt/qemu", "/varnish/x", "/var/../etc", "/sys", "/lib/modules"]
+        {
+            assert!(!is_the_nodes_own(foreign, false), "{foreign}");
+        }
+        assert!(is_the_nodes_own("/lib/modules", true));
+    }
+
     #[test]
     fn a_name_that_leads_nowhere_is_told() {
         let yaml = "

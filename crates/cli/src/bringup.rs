@@ -10,8 +10,9 @@ use kube::{Client, ResourceExt};
 use oaas_api::status::Endpoints;
 use oaas_api::{OpenStack, OpenStackSpec, OpenStackStatus, Phase};
 use oaas_feedback::{Explain, Kind, Task};
+use oaas_image::BuiltImage;
 use oaas_node::PortMap;
-use oaas_plan::PublishKey;
+use oaas_plan::{Image, PublishKey};
 use serde_json::json;
 use snafu::{ResultExt, Snafu};
 
@@ -75,6 +76,11 @@ impl Explain for Error {
             }
         }
     }
+}
+
+/// What the operator is told of an image.
+pub fn image(built: &BuiltImage) -> Image {
+    Image { reference: built.reference.clone(), closure: built.closure.clone() }
 }
 
 /// What waiting came to.

@@ -68,7 +68,7 @@ struct Operator {
     /// Where it answers probes and gives metrics
     #[arg(long, default_value = "0.0.0.0:8080")]
     listen: std::net::SocketAddr,
-    /// File with the images there are: a JSON map from name to reference
+    /// File with the images there are: JSON, name → {reference, closure}
     #[arg(long)]
     images: PathBuf,
 }

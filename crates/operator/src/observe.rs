@@ -60,6 +60,33 @@ pub struct Observed {
     pub failures: Vec<Failure>,
 }
 
+impl Observed {
+    /// A cloud of which nothing is there yet, at the beginning of time.
+    pub fn of(cloud: Arc<OpenStack>) -> Self {
+        Self {
+            cloud,
+            now: Timestamp::UNIX_EPOCH,
+            others: Vec::new(),
+            components: Vec::new(),
+            config_maps: Vec::new(),
+            secrets: Vec::new(),
+            services: Vec::new(),
+            endpoint_slices: Vec::new(),
+            volumes: Vec::new(),
+            jobs: Vec::new(),
+            stateful_sets: Vec::new(),
+            daemon_sets: Vec::new(),
+            deployments: Vec::new(),
+            pods: Vec::new(),
+            nodes: Vec::new(),
+            warnings: BTreeMap::new(),
+            ledger: Ledger::default(),
+            outcomes: BTreeMap::new(),
+            failures: Vec::new(),
+        }
+    }
+}
+
 /// A warning that Kubernetes gave about a pod.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Warning {

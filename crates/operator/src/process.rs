@@ -1,12 +1,12 @@
 //! The operator as a process: reads its settings, connects, runs until it is told to stop.
 
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use kube::Client;
 use oaas_catalog::Catalog;
 use oaas_feedback::{Explain, Kind};
+use oaas_plan::Images;
 use snafu::{ResultExt, Snafu};
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -22,7 +22,7 @@ pub struct Settings {
     pub identity: String,
     /// Where it answers probes and gives metrics.
     pub listen: SocketAddr,
-    /// File with the images there are: a JSON map from name to reference.
+    /// File with the images there are: JSON, name → `{reference, closure}`.
     pub images: PathBuf,
 }
 
@@ -37,7 +37,7 @@ pub enum ProcessError {
         /// Why.
         source: std::io::Error,
     },
-    /// The file with the images is not a map of texts.
+    /// The file with the images is not what it should be.
     #[snafu(display("failed to understand the images in {}", path.display()))]
     ImagesForm {
         /// The file.
@@ -110,7 +110,7 @@ async fn serve(settings: Settings) -> Result<(), ProcessError> {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let path = &settings.images;
     let text = std::fs::read_to_string(path).context(ImagesSnafu { path })?;
-    let images: BTreeMap<String, String> = serde_json::from_str(&text).context(ImagesFormSnafu { path })?;
+    let images: Images = serde_json::from_str(&text).context(ImagesFormSnafu { path })?;
     let catalog = Catalog::built_in().context(CatalogSnafu)?;
     let client = Client::try_default().await.context(ConnectSnafu)?;
     let brain = CloudBrain::new(catalog, images, client.clone());

@@ -1,6 +1,6 @@
 //! The blueprint: every workload of one cloud, with everything about it decided.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use oaas_catalog::{
     Component, Expose, FileFormat, Need, NodeLabel, Provides, Release, Replicas, Resources, Security,
@@ -10,13 +10,15 @@ use serde_json::json;
 use sha2::{Digest, Sha256};
 use snafu::{OptionExt, Snafu};
 
-use crate::credentials::{account, certificate_secret, database_secret, secret_name, user_secret};
+use crate::credentials::{certificate_secret, secret_name, user_secret};
 use crate::document::{Content, Document, PublicEndpointModel, PublicRoute, Sections};
-use crate::inputs::{CloudId, Inputs};
+use crate::fingerprint::{component_hash, hash_secret};
+use crate::inputs::{CloudId, Image, Inputs};
+use crate::jobs::{catalog_job, schema_plan};
 use crate::nodes::{NodePlan, node_plans};
 use crate::overrides::{ReplicaOwner, apply_options, replicas, resources};
 use crate::publish::{PublishKey, PublishPlan};
-use crate::resolve::{ACCOUNTS, Place, World};
+use crate::resolve::{Place, World};
 
 /// Why there is no blueprint.
 #[derive(Debug, Snafu, PartialEq, Eq)]
@@ -86,8 +88,8 @@ pub struct ComponentPlan {
     pub service: String,
     /// Which kind of workload.
     pub kind: WorkloadKind,
-    /// The image's reference.
-    pub image: String,
+    /// The image.
+    pub image: Image,
     /// How many, and which counts make sense.
     pub replicas: u32,
     /// Which counts make sense.
@@ -154,8 +156,8 @@ pub struct JobPlan {
     pub service: String,
     /// What it does, for people.
     pub title: String,
-    /// The image's reference.
-    pub image: String,
+    /// The image.
+    pub image: Image,
     /// What must be so first.
     pub needs: Vec<Need>,
     /// Configuration files, the agent's among them.
@@ -190,11 +192,6 @@ pub struct Registration {
     pub user: Option<(Vec<String>, String)>,
     /// Hash of the above.
     pub hash: String,
-}
-
-/// The name of the job that loads a service's databases.
-pub(crate) fn schema_job(service: &str) -> String {
-    format!("load-schema-{service}")
 }
 
 /// Resolve the catalog for one cloud.
@@ -250,12 +247,23 @@ pub fn blueprint(inputs: &Inputs<'_>) -> Result<Blueprint, PlanError> {
     })
 }
 
-fn image(world: &World<'_>, service: &str, component: &str, name: &str) -> Result<String, PlanError> {
-    let spec = world.inputs.spec;
+pub(crate) fn image(
+    world: &World<'_>,
+    service: &str,
+    component: &str,
+    name: &str,
+) -> Result<Image, PlanError> {
+    let (spec, images) = (world.inputs.spec, world.inputs.images);
     let name = if name == "openstack" { &world.release.image } else { name };
-    let own = [component, service].into_iter().find_map(|key| spec.services.get(key)?.image.clone());
-    own.or_else(|| spec.images.get(name).cloned())
-        .or_else(|| world.inputs.images.get(name).cloned())
+    let own = [component, service].into_iter().find_map(|key| spec.services.get(key)?.image.as_ref());
+    // What somebody names may well be one of those that are known.
+    let known = |reference: &String| {
+        let found = images.values().find(|image| image.reference == *reference);
+        found.cloned().unwrap_or_else(|| Image::opaque(reference))
+    };
+    own.or_else(|| spec.images.get(name))
+        .map(known)
+        .or_else(|| images.get(name).cloned())
         .with_context(|| NoImageSnafu { component, image: name })
 }
 
@@ -358,46 +366,7 @@ fn resolve_component(
     Ok(plan)
 }
 
-/// A pod rolls on what it uses: its documents, the secrets it mounts, its image, its place; not on its replica count.
-fn component_hash(world: &World<'_>, plan: &ComponentPlan) -> String {
-    let secrets: BTreeSet<&String> =
-        plan.accounts.values().chain(plan.secret_mounts.keys()).chain(&plan.certificate).collect();
-    let mut hash = Sha256::new();
-    for secret in secrets {
-        hash_secret(world, &mut hash, secret);
-    }
-    hash_documents(&mut hash, &plan.documents);
-    let rest = json!([
-        plan.image,
-        plan.env,
-        plan.accounts,
-        plan.secret_mounts,
-        format!(
-            "{:?}",
-            (&plan.ports, &plan.resources, &plan.volumes, &plan.security, plan.grace, plan.health_port)
-        ),
-    ]);
-    hash.update(rest.to_string());
-    hex::encode(hash.finalize())[..16].to_owned()
-}
-
-fn hash_secret(world: &World<'_>, hash: &mut Sha256, secret: &str) {
-    hash.update(secret);
-    for (key, value) in world.inputs.credentials.get(secret).into_iter().flatten() {
-        hash.update(key);
-        hash.update(value.expose());
-    }
-}
-
-fn hash_documents(hash: &mut Sha256, documents: &[Document]) {
-    for document in documents {
-        hash.update(&document.path);
-        // What can be serialised to be written can be serialised to be hashed.
-        hash.update(serde_json::to_vec(document.content.expose()).unwrap_or_default());
-    }
-}
-
-fn agent_document(agent: serde_json::Value) -> Document {
+pub(crate) fn agent_document(agent: serde_json::Value) -> Document {
     Document {
         path: AGENT_CONFIG.into(),
         format: FileFormat::Json,
@@ -409,7 +378,7 @@ fn agent_document(agent: serde_json::Value) -> Document {
 const AGENT_CONFIG: &str = "/etc/oaas/agent/agent.json";
 
 /// The service's main file with the fragments that a component picks and the user's options on top.
-fn main_file(
+pub(crate) fn main_file(
     world: &World<'_>,
     place: Place<'_>,
     fragments: &[String],
@@ -442,7 +411,7 @@ fn main_file(
     })
 }
 
-fn further_file(world: &World<'_>, place: Place<'_>, file: &oaas_catalog::ConfigFile) -> Document {
+pub(crate) fn further_file(world: &World<'_>, place: Place<'_>, file: &oaas_catalog::ConfigFile) -> Document {
     let content = match file.format {
         FileFormat::PublicEndpoint => Content::PublicEndpoint(public_endpoint(world, place)),
         FileFormat::Lines => Content::Lines(
@@ -563,101 +532,6 @@ fn expand_wsgi(
         program["env"] = env.clone();
     }
     (json!({"process": {"program": program}}), settings)
-}
-
-/// The job that loads a service's databases and makes its account.
-fn schema_plan(world: &World<'_>, service: &Service) -> Result<Option<JobPlan>, PlanError> {
-    let database = world.provider(|provides| match provides {
-        Provides::Database { component, user, secret } => Some((component, user, secret)),
-        _ => None,
-    });
-    let (Some((component, user, secret)), Some((host, port))) = (database, world.database_server()) else {
-        return Ok(None);
-    };
-    if service.databases.is_empty() {
-        return Ok(None);
-    }
-    let own = format!("db-{}", service.name);
-    let databases: Vec<_> = service.databases.iter().map(|name| json!({"name": name})).collect();
-    let agent = json!({
-        "component": schema_job(&service.name),
-        "role": {"load_schema": {
-            "server": {
-                "host": host, "port": port, "user": user, "password_file": format!("{ACCOUNTS}/{secret}"),
-                "tls": {"ca": "/etc/oaas/tls/ca.crt"},
-            },
-            "databases": databases,
-            "accounts": [{
-                "user": account(&service.name), "password_file": format!("{ACCOUNTS}/{own}"),
-                "databases": service.databases,
-            }],
-        }},
-    });
-    let accounts =
-        BTreeMap::from([(secret.clone(), secret_name(secret)), (own, database_secret(&service.name))]);
-    let mut plan = JobPlan {
-        name: schema_job(&service.name),
-        service: service.name.clone(),
-        title: format!("loads the databases of {}", service.name),
-        image: image(world, &service.name, "", "openstack")?,
-        needs: vec![Need::Ready(component.clone())],
-        documents: vec![agent_document(agent)],
-        accounts,
-        secret_mounts: BTreeMap::new(),
-        secret_env: BTreeMap::new(),
-        hash: String::new(),
-    };
-    plan.hash = job_hash(world, &plan);
-    Ok(Some(plan))
-}
-
-fn catalog_job(world: &World<'_>, service: &Service, job: &oaas_catalog::Job) -> Result<JobPlan, PlanError> {
-    let place = Place { service, component: None };
-    let agent = json!({"component": job.name, "role": world.tree(place, &job.role)});
-    let mut documents: Vec<Document> = main_file(world, place, &job.config, None).into_iter().collect();
-    documents.extend(
-        job.files
-            .iter()
-            .filter_map(|name| service.files.get(name))
-            .map(|file| further_file(world, place, file)),
-    );
-    documents.push(agent_document(agent));
-    let secret_env = job
-        .secret_env
-        .iter()
-        .map(|(variable, name)| (variable.clone(), (secret_name(name), "password".to_owned())))
-        .collect();
-    let mut plan = JobPlan {
-        name: job.name.clone(),
-        service: service.name.clone(),
-        title: job.title.clone(),
-        image: image(world, &service.name, "", &job.image)?,
-        needs: job.needs.clone(),
-        documents,
-        accounts: world.account_secrets(&job.accounts),
-        secret_mounts: job
-            .secret_mounts
-            .iter()
-            .map(|(name, path)| (secret_name(name), path.clone()))
-            .collect(),
-        secret_env,
-        hash: String::new(),
-    };
-    plan.hash = job_hash(world, &plan);
-    Ok(plan)
-}
-
-fn job_hash(world: &World<'_>, plan: &JobPlan) -> String {
-    let mut hash = Sha256::new();
-    let from_env = plan.secret_env.values().map(|(secret, _)| secret);
-    for secret in
-        plan.accounts.values().chain(plan.secret_mounts.keys()).chain(from_env).collect::<BTreeSet<_>>()
-    {
-        hash_secret(world, &mut hash, secret);
-    }
-    hash_documents(&mut hash, &plan.documents);
-    hash.update(&plan.image);
-    hex::encode(hash.finalize())[..16].to_owned()
 }
 
 fn registration(world: &World<'_>, service: &Service) -> Option<Registration> {

@@ -44,8 +44,8 @@ pub fn diff(before: &Blueprint, after: &Blueprint, secrets: &BTreeSet<String>) -
                 component: name.clone(),
                 what: "component".into(),
                 kind: if new.is_some() { ChangeKind::Added } else { ChangeKind::Removed },
-                before: old.map(|plan| plan.image.clone()),
-                after: new.map(|plan| plan.image.clone()),
+                before: old.map(|plan| plan.image.reference.clone()),
+                after: new.map(|plan| plan.image.reference.clone()),
                 restarts: false,
             }),
         }
@@ -79,7 +79,9 @@ fn component_changes(
             restarts,
         });
     };
-    note("image".into(), Some(old.image.clone()), Some(new.image.clone()), true);
+    if old.image.closure != new.image.closure {
+        note("image".into(), Some(old.image.reference.clone()), Some(new.image.reference.clone()), true);
+    }
     note("replicas".into(), Some(old.replicas.to_string()), Some(new.replicas.to_string()), false);
     note(
         "memory limit".into(),

@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use oaas_api::Reason;
 use oaas_catalog::Need;
 
-use crate::blueprint::{Blueprint, ComponentPlan, schema_job};
+use crate::blueprint::{Blueprint, ComponentPlan};
 use crate::inputs::{JobState, Observed};
+use crate::jobs::schema_job;
 
 /// Why something waits.
 #[derive(Debug, Clone, PartialEq, Eq)]

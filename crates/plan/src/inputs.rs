@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use oaas_api::OpenStackSpec;
 use oaas_api::names;
 use oaas_catalog::Catalog;
+use serde::{Deserialize, Serialize};
 
 use crate::credentials::Credentials;
 use crate::sensitive::Sensitive;
@@ -21,8 +22,25 @@ pub struct CloudId {
     pub uid: String,
 }
 
-/// Image name → full reference by digest.
-pub type Images = BTreeMap<String, String>;
+/// An image, and what it is made of.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Image {
+    /// Its full reference, by digest.
+    pub reference: String,
+    /// Digest of its layers without the thin one on top: what pods roll on.
+    pub closure: String,
+}
+
+impl Image {
+    /// An image of which nothing but the reference is known: another reference is another image.
+    pub fn opaque(reference: impl Into<String>) -> Self {
+        let reference = reference.into();
+        Self { closure: reference.clone(), reference }
+    }
+}
+
+/// The images there are, by name.
+pub type Images = BTreeMap<String, Image>;
 
 /// Everything that planning knows.
 #[derive(Debug, Clone, Copy)]
@@ -81,8 +99,8 @@ pub struct Observed {
     pub jobs: BTreeMap<String, JobState>,
     /// Services whose registration in Keystone was seen to be as wanted: name → hash of what was wanted.
     pub registered: BTreeMap<String, String>,
-    /// Does a volume of a stateful component of this cloud exist?
-    pub volumes: BTreeSet<String>,
+    /// How many volumes of each component exist; those of members that are gone are kept.
+    pub volumes: BTreeMap<String, usize>,
     /// Did this cloud's database ever run (from the ledger)?
     pub database_lived: bool,
     /// NodePorts of this cloud's own Services: `component/port name` → number.
@@ -116,8 +134,19 @@ pub struct ComponentState {
     pub updated: u32,
     /// The hash of what was applied last.
     pub hash: Option<String>,
+    /// How its pods were made when it was applied last.
+    pub pods: Option<PodsMade>,
     /// What is wrong with a pod of it, if anything: a typed reason and words.
     pub trouble: Option<(oaas_api::Reason, String)>,
+}
+
+/// How the pods of a workload were made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PodsMade {
+    /// The hash of all of their template but the image's reference, for which its closure stands.
+    pub hash: String,
+    /// The reference of their image.
+    pub image: String,
 }
 
 /// What is observed of one Job.

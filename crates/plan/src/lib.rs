@@ -4,7 +4,8 @@
 //! [`validate()`] refuses what cannot be done and says the nearest right thing. [`credentials()`] lists the secrets a
 //! cloud needs. [`blueprint()`] resolves the catalog for one cloud: every workload with its image, configuration,
 //! ports, volumes and checks. [`gates()`] compares the blueprint with what is observed: which workload may be applied
-//! now, and what each other one waits for. [`diff()`] says what a change changes, option by option.
+//! now, and what each other one waits for. [`diff()`] says what a change changes, option by option. [`roll`] says which pods of the nodes'
+//! own workloads are made anew now.
 //!
 //! # Guarantees
 //! No I/O, no clock, no randomness; the same inputs give the same outputs, in the same order. No service's and no
@@ -14,13 +15,16 @@ mod blueprint;
 mod credentials;
 mod diff;
 mod document;
+mod fingerprint;
 mod gates;
 mod inputs;
+mod jobs;
 mod nodes;
 mod overrides;
 mod publish;
 mod report;
 mod resolve;
+mod roll;
 mod sensitive;
 mod validate;
 
@@ -31,10 +35,13 @@ pub use credentials::{AUTHORITY, CredentialKind, CredentialSpec, Credentials, cr
 pub use diff::{Change, ChangeKind, diff};
 pub use document::{Content, Document, PublicEndpointModel, PublicRoute};
 pub use gates::{Gate, Gates, Wait, gates};
-pub use inputs::{CloudId, ComponentState, Images, Inputs, JobState, Node, Observed, RolloutState};
+pub use inputs::{
+    CloudId, ComponentState, Image, Images, Inputs, JobState, Node, Observed, PodsMade, RolloutState,
+};
 pub use nodes::{NodePlan, node_plans};
 pub use overrides::ReplicaOwner;
 pub use publish::{PublishKey, PublishPlan, publish_plan};
 pub use report::{Progress, Report, report};
+pub use roll::{NodePod, NodeWorkload, roll};
 pub use sensitive::Sensitive;
 pub use validate::{Problem, capacity, validate};

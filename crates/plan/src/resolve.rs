@@ -75,6 +75,13 @@ impl<'a> World<'a> {
         }
     }
 
+    /// Has it one member, and had it no others whose volumes are still there?
+    pub(crate) fn has_one_member(&self, name: &str) -> bool {
+        let volumes = self.inputs.observed.volumes.get(name).copied().unwrap_or(0);
+        let one = |(service, component)| replicas(self.inputs, service, component).0 == 1;
+        volumes <= 1 && self.component(name).is_some_and(one)
+    }
+
     fn port(&self, name: &str) -> u16 {
         self.component(name).and_then(|(_, component)| component.ports.first()).map_or(0, |port| port.port)
     }

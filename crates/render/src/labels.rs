@@ -8,6 +8,11 @@ use oaas_plan::{Blueprint, CloudId};
 
 /// Annotation on workloads and pods: the hash of all that the pods are made from.
 pub const ANNOTATION_HASH: &str = "oaas.dev/config-hash";
+/// Annotation on workloads and pods: the hash of the pods' whole template, in which the image's closure stands for its
+/// reference.
+pub const ANNOTATION_PODS: &str = "oaas.dev/pods-hash";
+/// Annotation on workloads: the reference of the image that the pods were given.
+pub const ANNOTATION_IMAGE: &str = "oaas.dev/image";
 /// Annotation that has the operator put a count of replicas back when it differs; the count itself follows whoever
 /// scales, unless the resource sets it.
 pub const ANNOTATION_REPLICAS: &str = "oaas.dev/replicas";

@@ -5,6 +5,8 @@
 //! configuration as Secrets ([`text`] writes the files), workloads, Services, budgets, policies. What a closed gate
 //! holds back is in [`Rendered::held`], so that pruning leaves it as it is.
 //!
+//! [`keep_images`] comes before it, so that a newer image that differs in its thin top layer alone rolls nothing.
+//!
 //! # Guarantees
 //! The same blueprint gives the same objects, byte for byte. Nothing secret is put anywhere but into Secrets.
 
@@ -14,6 +16,7 @@ pub mod text;
 mod component;
 mod haproxy;
 mod job;
+mod keep;
 mod labels;
 mod pod;
 mod policy;
@@ -22,8 +25,10 @@ mod secret;
 mod service;
 mod workload;
 
+pub use keep::keep_images;
 pub use labels::{
-    ANNOTATION_HASH, ANNOTATION_REPLICAS, ANNOTATION_REPLICAS_APPLIED, config_secret, labels, selector,
+    ANNOTATION_HASH, ANNOTATION_IMAGE, ANNOTATION_PODS, ANNOTATION_REPLICAS, ANNOTATION_REPLICAS_APPLIED,
+    config_secret, labels, selector,
 };
 pub use objects::Objects;
 pub use render::{Rendered, render};

@@ -54,7 +54,7 @@ pub(crate) fn template(blueprint: &Blueprint, plan: &ComponentPlan) -> PodTempla
     }
     let container = Container {
         name: plan.name.clone(),
-        image: Some(plan.image.clone()),
+        image: Some(plan.image.reference.clone()),
         command: Some(AGENT.map(str::to_owned).to_vec()),
         env: Some(environment(&plan.env)),
         ports: Some(
@@ -123,7 +123,7 @@ pub(crate) fn job_template(blueprint: &Blueprint, job: &JobPlan) -> PodTemplateS
     let security = Security::default();
     let container = Container {
         name: job.name.clone(),
-        image: Some(job.image.clone()),
+        image: Some(job.image.reference.clone()),
         command: Some(AGENT.map(str::to_owned).to_vec()),
         env: Some(env),
         resources: Some(ResourceRequirements {

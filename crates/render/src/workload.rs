@@ -5,11 +5,10 @@ use std::collections::BTreeMap;
 use k8s_openapi::ByteString;
 use k8s_openapi::api::apps::v1::{
     DaemonSet, DaemonSetSpec, DaemonSetUpdateStrategy, Deployment, DeploymentSpec, DeploymentStrategy,
-    RollingUpdateDaemonSet, RollingUpdateDeployment, StatefulSet,
-    StatefulSetPersistentVolumeClaimRetentionPolicy, StatefulSetSpec,
+    RollingUpdateDeployment, StatefulSet, StatefulSetPersistentVolumeClaimRetentionPolicy, StatefulSetSpec,
 };
 use k8s_openapi::api::core::v1::{
-    PersistentVolumeClaim, PersistentVolumeClaimSpec, Secret, TopologySpreadConstraint,
+    PersistentVolumeClaim, PersistentVolumeClaimSpec, PodTemplateSpec, Secret, TopologySpreadConstraint,
     VolumeResourceRequirements,
 };
 use k8s_openapi::api::policy::v1::{PodDisruptionBudget, PodDisruptionBudgetSpec};
@@ -19,10 +18,11 @@ use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use oaas_api::names;
 use oaas_catalog::{ReplicaRule, VolumeSource, WorkloadKind};
 use oaas_plan::{Blueprint, ComponentPlan, Document};
+use sha2::{Digest, Sha256};
 
 use crate::labels::{
-    ANNOTATION_HASH, ANNOTATION_REPLICAS, ANNOTATION_REPLICAS_APPLIED, config_secret, label_selector,
-    metadata, selector,
+    ANNOTATION_HASH, ANNOTATION_IMAGE, ANNOTATION_PODS, ANNOTATION_REPLICAS, ANNOTATION_REPLICAS_APPLIED,
+    config_secret, label_selector, metadata, selector,
 };
 use crate::objects::Objects;
 use crate::pod::{claim_name, file_key, template};
@@ -67,12 +67,34 @@ pub(crate) fn config(blueprint: &Blueprint, name: &str, component: &str, documen
 }
 
 fn workload_metadata(blueprint: &Blueprint, plan: &ComponentPlan) -> ObjectMeta {
-    let mut annotations = BTreeMap::from([(ANNOTATION_HASH.to_owned(), plan.hash.clone())]);
+    let mut annotations = BTreeMap::from([
+        (ANNOTATION_HASH.to_owned(), plan.hash.clone()),
+        (ANNOTATION_PODS.to_owned(), pods(blueprint, plan).0),
+        (ANNOTATION_IMAGE.to_owned(), plan.image.reference.clone()),
+    ]);
     if plan.kind != WorkloadKind::DaemonSet {
         annotations.insert(ANNOTATION_REPLICAS.to_owned(), "pinned".to_owned());
         annotations.insert(ANNOTATION_REPLICAS_APPLIED.to_owned(), plan.replicas.to_string());
     }
     ObjectMeta { annotations: Some(annotations), ..metadata(blueprint, &plan.name, Some(&plan.name)) }
+}
+
+/// The template of a component's pods, and its hash.
+pub(crate) fn pods(blueprint: &Blueprint, plan: &ComponentPlan) -> (String, PodTemplateSpec) {
+    let mut template = template(blueprint, plan);
+    if let (Some(spec), false) = (&mut template.spec, plan.kind == WorkloadKind::DaemonSet) {
+        spec.topology_spread_constraints = Some(vec![spread(blueprint, plan)]);
+    }
+    let mut of_closure = template.clone();
+    for container in of_closure.spec.iter_mut().flat_map(|spec| &mut spec.containers) {
+        container.image = Some(plan.image.closure.clone());
+    }
+    // What is sent to the API server as JSON can be written as JSON.
+    let text = serde_json::to_vec(&of_closure).unwrap_or_default();
+    let hash = hex::encode(Sha256::digest(text))[..16].to_owned();
+    let annotations = template.metadata.get_or_insert_default().annotations.get_or_insert_default();
+    annotations.insert(ANNOTATION_PODS.to_owned(), hash.clone());
+    (hash, template)
 }
 
 fn replicas(plan: &ComponentPlan) -> Option<i32> {
@@ -91,10 +113,6 @@ fn deployment(blueprint: &Blueprint, plan: &ComponentPlan) -> Deployment {
             }),
         }
     };
-    let mut template = template(blueprint, plan);
-    if let Some(spec) = &mut template.spec {
-        spec.topology_spread_constraints = Some(vec![spread(blueprint, plan)]);
-    }
     Deployment {
         metadata: workload_metadata(blueprint, plan),
         spec: DeploymentSpec {
@@ -103,7 +121,7 @@ fn deployment(blueprint: &Blueprint, plan: &ComponentPlan) -> Deployment {
             strategy: Some(strategy),
             revision_history_limit: Some(2),
             progress_deadline_seconds: Some(3600),
-            template,
+            template: pods(blueprint, plan).1,
             ..DeploymentSpec::default()
         },
         status: None,
@@ -127,10 +145,6 @@ fn stateful_set(blueprint: &Blueprint, plan: &ComponentPlan) -> StatefulSet {
             _ => None,
         })
         .collect();
-    let mut template = template(blueprint, plan);
-    if let Some(spec) = &mut template.spec {
-        spec.topology_spread_constraints = Some(vec![spread(blueprint, plan)]);
-    }
     StatefulSet {
         metadata: workload_metadata(blueprint, plan),
         spec: StatefulSetSpec {
@@ -143,7 +157,7 @@ fn stateful_set(blueprint: &Blueprint, plan: &ComponentPlan) -> StatefulSet {
                 when_scaled: Some("Retain".into()),
             }),
             volume_claim_templates: (!claims.is_empty()).then_some(claims),
-            template,
+            template: pods(blueprint, plan).1,
             ..StatefulSetSpec::default()
         },
         status: None,
@@ -155,14 +169,12 @@ fn daemon_set(blueprint: &Blueprint, plan: &ComponentPlan) -> DaemonSet {
         metadata: workload_metadata(blueprint, plan),
         spec: DaemonSetSpec {
             selector: label_selector(selector(&blueprint.cloud, &plan.name)),
+            // The operator rolls them: what runs on one node hangs on each other (`oaas_plan::roll`).
             update_strategy: Some(DaemonSetUpdateStrategy {
-                type_: Some("RollingUpdate".into()),
-                rolling_update: Some(RollingUpdateDaemonSet {
-                    max_unavailable: Some(IntOrString::Int(1)),
-                    max_surge: None,
-                }),
+                type_: Some("OnDelete".into()),
+                rolling_update: None,
             }),
-            template: template(blueprint, plan),
+            template: pods(blueprint, plan).1,
             ..DaemonSetSpec::default()
         },
         status: None,

@@ -2,8 +2,13 @@
 
 mod support;
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
+use k8s_openapi::api::batch::v1::Job;
+use oaas_api::Reason;
+use oaas_plan::Image;
+use oaas_render::{Objects, Rendered, text};
 use support::Cloud;
 
 #[test]
@@ -35,7 +40,7 @@ fn a_cloud_that_is_up_stays_as_it_is() {
     let gates = oaas_plan::gates(&blueprint, &cloud.observed);
     assert!(gates.components.values().chain(gates.jobs.values()).all(oaas_plan::Gate::is_open));
     assert_eq!(blueprint, cloud.blueprint());
-    assert!(oaas_plan::diff(&blueprint, &cloud.blueprint(), &std::collections::BTreeSet::new()).is_empty());
+    assert!(oaas_plan::diff(&blueprint, &cloud.blueprint(), &BTreeSet::new()).is_empty());
 }
 
 #[test]
@@ -55,7 +60,7 @@ fn an_option_changes_the_pods_that_read_it_only() {
     let yaml = "{\"keystone\": {\"config\": {\"token\": {\"expiration\": 7200}}}}";
     cloud.spec.services = serde_json::from_str(yaml).expect("parses");
     assert_eq!(cloud.with_inputs(oaas_plan::validate), []);
-    let changes = oaas_plan::diff(&before, &cloud.blueprint(), &std::collections::BTreeSet::new());
+    let changes = oaas_plan::diff(&before, &cloud.blueprint(), &BTreeSet::new());
     let lines: Vec<String> = changes
         .iter()
         .map(|c| format!("{} {} {:?}->{:?} restarts={}", c.component, c.what, c.before, c.after, c.restarts))
@@ -102,4 +107,150 @@ fn nothing_restarts_when_the_first_start_is_over() {
     for (name, plan) in &before.components {
         assert_eq!(plan.hash, after.components[name].hash, "{name}");
     }
+}
+
+/// Give every image another reference, and those named another closure.
+fn build_again(cloud: &mut Cloud, changed: &[&str]) {
+    for (name, image) in &mut cloud.images {
+        image.reference = image.reference.replace("0000", "1111");
+        if changed.contains(&name.as_str()) {
+            image.closure.push_str("-changed");
+        }
+    }
+}
+
+/// The workloads whose template another rendering has changed.
+fn rolls(before: &Objects, after: &Objects) -> Vec<String> {
+    fn changed<K: PartialEq>(
+        before: &[K],
+        after: &[K],
+        name: impl Fn(&K) -> Option<String>,
+        rolled: &mut Vec<String>,
+    ) {
+        rolled.extend(after.iter().filter(|object| !before.contains(object)).filter_map(name));
+    }
+    let mut rolled = Vec::new();
+    changed(&before.deployments, &after.deployments, |o| o.metadata.name.clone(), &mut rolled);
+    changed(&before.stateful_sets, &after.stateful_sets, |o| o.metadata.name.clone(), &mut rolled);
+    changed(&before.daemon_sets, &after.daemon_sets, |o| o.metadata.name.clone(), &mut rolled);
+    rolled
+}
+
+#[test]
+fn a_new_agent_alone_writes_nothing() {
+    let mut cloud = Cloud::small();
+    while cloud.step() {}
+    let (_, _, before) = cloud.rendered();
+    build_again(&mut cloud, &[]);
+    let (_, _, after) = cloud.rendered();
+    // Jobs are named by what they are made from, and never written again.
+    let names =
+        |jobs: &[Job]| jobs.iter().filter_map(|job| job.metadata.name.clone()).collect::<Vec<String>>();
+    assert_eq!(names(&before.apply.jobs), names(&after.apply.jobs));
+    let without_jobs = |rendered: Rendered| Objects { jobs: Vec::new(), ..rendered.apply };
+    let (before, after) = (without_jobs(before), without_jobs(after));
+    assert_eq!(rolls(&before, &after), [""; 0]);
+    assert!(before == after, "something is written");
+    assert!(!cloud.step());
+}
+
+#[test]
+fn other_layers_roll_what_is_made_from_them() {
+    let mut cloud = Cloud::small();
+    while cloud.step() {}
+    let (_, _, before) = cloud.rendered();
+    build_again(&mut cloud, &["infra"]);
+    while cloud.step() {}
+    let (blueprint, _, after) = cloud.rendered();
+    let rolled = rolls(&before.apply, &after.apply);
+    assert!(rolled.contains(&"galera".to_owned()) && !rolled.contains(&"keystone".to_owned()), "{rolled:?}");
+    for plan in blueprint.components.values() {
+        let newest = plan.image.reference.ends_with("1111");
+        assert_eq!(newest, rolled.contains(&plan.name), "{}: {}", plan.name, plan.image.reference);
+        assert_eq!(newest, plan.image.reference.contains("/infra@"), "{}", plan.name);
+    }
+}
+
+#[test]
+fn what_rolls_for_another_reason_takes_the_newest_image() {
+    let mut cloud = Cloud::small();
+    while cloud.step() {}
+    build_again(&mut cloud, &[]);
+    let yaml = "{\"keystone\": {\"config\": {\"token\": {\"expiration\": 7200}}}}";
+    cloud.spec.services = serde_json::from_str(yaml).expect("parses");
+    while cloud.step() {}
+    let (blueprint, _, _) = cloud.rendered();
+    let newest: Vec<&String> = blueprint
+        .components
+        .values()
+        .filter(|plan| plan.image.reference.ends_with("1111"))
+        .map(|plan| &plan.name)
+        .collect();
+    assert_eq!(newest, ["keystone"]);
+}
+
+/// The way pods are made belongs to what they are made from: a new operator that makes them in another way has them
+/// roll, and gives them the agent that it was built with.
+#[test]
+fn pods_that_were_made_in_another_way_take_the_newest_image() {
+    let mut cloud = Cloud::small();
+    while cloud.step() {}
+    build_again(&mut cloud, &[]);
+    let keystone = cloud.observed.components.get_mut("keystone").expect("runs");
+    keystone.pods.as_mut().expect("known").hash = "made by another operator".into();
+    let (blueprint, _, _) = cloud.rendered();
+    assert!(blueprint.components["keystone"].image.reference.ends_with("1111"));
+    assert!(blueprint.components["glance"].image.reference.ends_with("0000"));
+}
+
+/// An image that is nowhere to be had is not held on to.
+#[test]
+fn an_image_that_cannot_be_pulled_is_not_kept() {
+    let mut cloud = Cloud::small();
+    while cloud.step() {}
+    build_again(&mut cloud, &[]);
+    let keystone = cloud.observed.components.get_mut("keystone").expect("runs");
+    keystone.trouble = Some((Reason::ImageUnavailable, "keystone-1: not found".into()));
+    let (blueprint, _, _) = cloud.rendered();
+    assert!(blueprint.components["keystone"].image.reference.ends_with("1111"));
+}
+
+/// An image that somebody names is the one that is known by that reference.
+#[test]
+fn an_image_that_is_named_is_known_by_its_reference() {
+    let mut cloud = Cloud::small();
+    let keystone = |cloud: &Cloud| cloud.blueprint().components["keystone"].image.clone();
+    let own = keystone(&cloud);
+    cloud.spec.images.insert("openstack-2026.1".into(), own.reference.clone());
+    assert_eq!(keystone(&cloud), own);
+    cloud.spec.images.insert("openstack-2026.1".into(), "registry/own@sha256:1".into());
+    assert_eq!(keystone(&cloud), Image::opaque("registry/own@sha256:1"));
+}
+
+/// Whether the jobs that load databases may do so without replicating, and the jobs' names.
+fn loads(cloud: &Cloud) -> (BTreeSet<bool>, Vec<String>) {
+    let blueprint = cloud.blueprint();
+    let jobs: Vec<_> = blueprint.jobs.values().filter(|job| job.name.starts_with("load-schema-")).collect();
+    let alone = |job: &&oaas_plan::JobPlan| {
+        job.documents.iter().any(|file| text::write(file).contains("\"single_member\": true"))
+    };
+    (jobs.iter().map(alone).collect(), jobs.iter().map(|job| job.object_name()).collect())
+}
+
+/// A member that joins later gets the whole database; one that comes back with an old volume would miss what was not
+/// replicated.
+#[test]
+fn databases_are_loaded_without_replication_only_where_nobody_could_miss_it() {
+    let mut cloud = Cloud::small();
+    let (alone, names) = loads(&cloud);
+    assert_eq!(alone, BTreeSet::from([true]));
+    cloud.observed.volumes = BTreeMap::from([("galera".into(), 1)]);
+    assert_eq!(loads(&cloud).0, BTreeSet::from([true]));
+    cloud.observed.volumes = BTreeMap::from([("galera".into(), 3)]);
+    assert_eq!(loads(&cloud).0, BTreeSet::from([false]));
+    cloud.observed.volumes.clear();
+    cloud.observed.scaled = BTreeMap::from([("galera".into(), 3)]);
+    let (alone, after) = loads(&cloud);
+    assert_eq!(alone, BTreeSet::from([false]));
+    assert_eq!(after, names, "no job is done again because somebody scales");
 }

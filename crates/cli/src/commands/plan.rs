@@ -14,12 +14,13 @@ use oaas_catalog::Catalog;
 use oaas_feedback::{Explain, Kind};
 use oaas_image::Cache;
 use oaas_plan::{
-    Blueprint, Change, ChangeKind, CloudId, CredentialKind, CredentialSpec, Credentials, Images, Inputs,
-    Node, Observed, PlanError, Problem, Sensitive, blueprint, credentials, diff, validate,
+    Blueprint, Change, ChangeKind, CloudId, CredentialKind, CredentialSpec, Credentials, Image, Images,
+    Inputs, Node, Observed, PlanError, Problem, Sensitive, blueprint, credentials, diff, validate,
 };
 use serde::Serialize;
 use snafu::{ResultExt, Snafu};
 
+use crate::bringup;
 use crate::context::Context;
 use crate::kubernetes::{self, ApiSnafu, Patience};
 use crate::progress::Style;
@@ -265,9 +266,11 @@ fn images(catalog: &Catalog) -> Result<Images, Failure> {
         components.chain(service.jobs.iter().map(|job| job.image.clone()))
     });
     let of_releases = catalog.releases().values().map(|release| release.image.clone());
-    let mut images: Images =
-        of_services.chain(of_releases).map(|name| (name.clone(), format!("oaas.local/{name}"))).collect();
-    images.extend(built.images.into_iter().map(|(name, image)| (name, image.reference)));
+    let mut images: Images = of_services
+        .chain(of_releases)
+        .map(|name| (name.clone(), Image::opaque(format!("oaas.local/{name}"))))
+        .collect();
+    images.extend(built.images.iter().map(|(name, image)| (name.clone(), bringup::image(image))));
     Ok(images)
 }
 
@@ -398,7 +401,7 @@ mod tests {
     use super::{Cluster, id, mebibytes, plan, text};
     use crate::progress::Style;
     use oaas_catalog::Catalog;
-    use oaas_plan::Images;
+    use oaas_plan::{Image, Images};
 
     fn images(catalog: &Catalog) -> Images {
         let names = catalog.services().values().flat_map(|service| {
@@ -409,7 +412,10 @@ mod tests {
                 .chain(service.jobs.iter().map(|j| j.image.clone()))
         });
         let releases = catalog.releases().values().map(|release| release.image.clone());
-        names.chain(releases).map(|name| (name.clone(), format!("oaas.local/{name}"))).collect()
+        names
+            .chain(releases)
+            .map(|name| (name.clone(), Image::opaque(format!("oaas.local/{name}"))))
+            .collect()
     }
 
     fn planned(live: Option<&str>, wanted: &str) -> String {

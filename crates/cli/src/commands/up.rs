@@ -164,7 +164,7 @@ async fn bring_up(
     let cluster = node.end_with(oaas_node::up(options, &node).await)?;
     let client = oaas_node::client(&cluster.kubeconfig).await?;
 
-    let images = built.images.iter().map(|(name, image)| (name.clone(), image.reference.clone())).collect();
+    let images = built.images.iter().map(|(name, image)| (name.clone(), bringup::image(image))).collect();
     let install = InstallOptions::new(reference("oaas")?, images);
     let (fetched, installed) =
         tokio::try_join!(prefetch(options, &built, task), operator(&client, &install, task))?;

@@ -77,6 +77,7 @@ impl Brain for CloudBrain {
         }
         let rendered = std::mem::take(&mut make.rendered);
         decision.objects = Some(Wanted { apply: rendered.apply, held: rendered.held });
+        decision.delete = std::mem::take(&mut make.rolls);
         decision.actions = actions(make);
         decision
     }

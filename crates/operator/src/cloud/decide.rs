@@ -18,6 +18,8 @@ use super::acting::{Access, Declared, Registrations, Seen};
 use super::content;
 use super::facts::{self, Workloads};
 use super::generate::{GenerateError, Values};
+use super::rolls;
+use crate::brain::Doomed;
 use crate::observe::Observed;
 
 /// The entry of the ledger that says that the cloud's database has run.
@@ -53,6 +55,8 @@ pub struct Make {
     pub registrations: Option<Registrations>,
     /// The declared content, once its gate is open.
     pub declared: Option<Declared>,
+    /// Pods to delete, so that their successors come.
+    pub rolls: Vec<Doomed>,
     /// Labels that nodes lack: node → labels.
     pub node_labels: BTreeMap<String, BTreeMap<String, String>>,
     /// Has a database of this cloud come to life?
@@ -116,7 +120,7 @@ pub fn decide(
         return Plan::Failed(error.to_string());
     }
     let inputs = Inputs { credentials: &credentials, ..inputs };
-    let blueprint = match oaas_plan::blueprint(&inputs) {
+    let mut blueprint = match oaas_plan::blueprint(&inputs) {
         Ok(blueprint) => blueprint,
         Err(error) => {
             return Plan::Refused(vec![Problem {
@@ -132,6 +136,7 @@ pub fn decide(
             return Plan::Refused(problems);
         }
     }
+    oaas_render::keep_images(&mut blueprint, &known);
     let gates = oaas_plan::gates(&blueprint, &known);
     let report = oaas_plan::report(&blueprint, &gates, &known);
     let mut rendered = oaas_render::render(&blueprint, &gates);
@@ -154,6 +159,7 @@ pub fn decide(
         let given = content::given(&content, &credentials);
         Declared { content, given }
     });
+    let rolls = rolls::rolls(observed, &rendered.apply.daemon_sets, &nodes);
     let node_labels = node_labels(&blueprint, &nodes);
     let database_lives = known.jobs.values().any(|job| *job == oaas_plan::JobState::Succeeded);
     Plan::Make(Box::new(Make {
@@ -164,6 +170,7 @@ pub fn decide(
         access,
         registrations,
         declared,
+        rolls,
         node_labels,
         database_lives,
     }))
@@ -174,7 +181,7 @@ fn lost(specs: &[CredentialSpec], credentials: &Credentials, known: &oaas_plan::
     let gone = |spec: &&CredentialSpec| {
         known.database_lived
             && !credentials.contains_key(&spec.name)
-            && spec.guards.iter().any(|component| known.volumes.contains(component))
+            && spec.guards.iter().any(|component| known.volumes.contains_key(component))
     };
     specs
         .iter()
@@ -223,10 +230,14 @@ fn credentials_of(observed: &Observed) -> Credentials {
         .collect()
 }
 
-/// Components that have a volume.
-fn volumes(observed: &Observed) -> BTreeSet<String> {
-    let component = |labels: &BTreeMap<String, String>| labels.get(names::LABEL_COMPONENT).cloned();
-    observed.volumes.iter().filter_map(|volume| volume.metadata.labels.as_ref().and_then(component)).collect()
+/// How many volumes each component has.
+fn volumes(observed: &Observed) -> BTreeMap<String, usize> {
+    let mut volumes = BTreeMap::new();
+    let labels = observed.volumes.iter().filter_map(|volume| volume.metadata.labels.as_ref());
+    for component in labels.filter_map(|labels| labels.get(names::LABEL_COMPONENT)) {
+        *volumes.entry(component.clone()).or_default() += 1;
+    }
+    volumes
 }
 
 /// Ports that other clouds have published, by what their status says.

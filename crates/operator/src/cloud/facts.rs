@@ -8,8 +8,8 @@ use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{ContainerState, ContainerStatus, Node as ClusterNode, Pod, Service};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use oaas_api::{OpenStackComponent, Reason, names};
-use oaas_plan::{ComponentState, JobState, Node};
-use oaas_render::{ANNOTATION_HASH, ANNOTATION_REPLICAS_APPLIED};
+use oaas_plan::{ComponentState, JobState, Node, PodsMade};
+use oaas_render::{ANNOTATION_HASH, ANNOTATION_IMAGE, ANNOTATION_PODS, ANNOTATION_REPLICAS_APPLIED};
 
 use crate::observe::Observed;
 
@@ -52,12 +52,20 @@ fn hash(metadata: &ObjectMeta) -> Option<String> {
     metadata.annotations.as_ref()?.get(ANNOTATION_HASH).cloned()
 }
 
+/// How a workload's pods were made, as its annotations say. The template itself is not asked: what somebody else has
+/// put there is put back.
+fn pods_made(metadata: &ObjectMeta) -> Option<PodsMade> {
+    let annotations = metadata.annotations.as_ref()?;
+    let (hash, image) = (annotations.get(ANNOTATION_PODS)?, annotations.get(ANNOTATION_IMAGE)?);
+    Some(PodsMade { hash: hash.clone(), image: image.clone() })
+}
+
 fn count(value: Option<i32>) -> u32 {
     value.and_then(|value| u32::try_from(value).ok()).unwrap_or(0)
 }
 
 /// A workload's status is about the spec only once its controller has seen the newest generation.
-fn seen(metadata: &ObjectMeta, observed: Option<i64>) -> bool {
+pub(super) fn seen(metadata: &ObjectMeta, observed: Option<i64>) -> bool {
     observed.unwrap_or(0) >= metadata.generation.unwrap_or(0)
 }
 
@@ -67,7 +75,8 @@ pub fn components(workloads: &Workloads) -> BTreeMap<String, ComponentState> {
     let mut add = |metadata: &ObjectMeta, desired: u32, ready: u32, updated: u32| {
         let name = name(metadata);
         let trouble = if ready < desired || updated < desired { trouble(workloads, &name) } else { None };
-        found.insert(name, ComponentState { desired, ready, updated, hash: hash(metadata), trouble });
+        let (hash, pods) = (hash(metadata), pods_made(metadata));
+        found.insert(name, ComponentState { desired, ready, updated, hash, pods, trouble });
     };
     for object in &workloads.deployments {
         let status = object.status.clone().unwrap_or_default();

@@ -6,6 +6,7 @@ pub mod content;
 pub mod decide;
 pub mod facts;
 pub mod generate;
+pub mod rolls;
 pub mod status;
 
 pub use brain::CloudBrain;

@@ -174,7 +174,7 @@ pub fn component_statuses(make: &Make) -> BTreeMap<String, OpenStackComponentSta
                     plan.name
                 )),
                 release: Some(make.blueprint.release.clone()),
-                image: Some(plan.image.clone()),
+                image: Some(plan.image.reference.clone()),
                 config_hash: Some(plan.hash.clone()),
                 reason: why.as_ref().map(|(reason, _)| *reason),
                 waiting_for: why.map(|(_, words)| words),

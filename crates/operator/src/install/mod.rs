@@ -10,7 +10,6 @@ mod objects;
 mod policies;
 mod rbac;
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use futures::{StreamExt, TryStreamExt, stream};
@@ -21,6 +20,7 @@ use kube::api::{Api, DynamicObject, ListParams};
 use kube::{Client, ResourceExt};
 use oaas_api::names;
 use oaas_feedback::{Explain, Kind, Task};
+use oaas_plan::Images;
 use oaas_render::objects::Kind as KubernetesKind;
 use snafu::{ResultExt, Snafu};
 
@@ -42,8 +42,8 @@ pub struct InstallOptions {
     pub namespace: String,
     /// The operator's image, by digest.
     pub image: String,
-    /// Images of clouds: name (`base`, `infra`, `openstack-<release>`, …) → reference by digest.
-    pub images: BTreeMap<String, String>,
+    /// Images of clouds: `base`, `infra`, `openstack-<release>`, ….
+    pub images: Images,
     /// How many operators; one of them leads.
     pub replicas: i32,
     /// Memory limit of each.
@@ -54,7 +54,7 @@ pub struct InstallOptions {
 
 impl InstallOptions {
     /// One operator in `oaas-system`, waited for two minutes.
-    pub fn new(image: impl Into<String>, images: BTreeMap<String, String>) -> Self {
+    pub fn new(image: impl Into<String>, images: Images) -> Self {
         Self {
             namespace: "oaas-system".into(),
             image: image.into(),

@@ -77,7 +77,7 @@ fn subject(options: &InstallOptions) -> Subject {
 
 /// Which image is which.
 pub(super) fn images(options: &InstallOptions) -> ConfigMap {
-    let text = serde_json::to_string(&options.images).expect("a map of texts serialises");
+    let text = serde_json::to_string(&options.images).expect("a map of plain data serialises");
     ConfigMap {
         metadata: metadata("oaas-images"),
         data: Some(BTreeMap::from([("images.json".to_owned(), text)])),
@@ -99,7 +99,7 @@ pub(super) fn service() -> Service {
 
 /// The operator.
 pub(super) fn deployment(options: &InstallOptions) -> Deployment {
-    let images = serde_json::to_value(&options.images).expect("a map of texts serialises");
+    let images = serde_json::to_value(&options.images).expect("a map of plain data serialises");
     let probe = |path: &str, period: u32, failures: u32| {
         json!({ "httpGet": { "path": path, "port": "web" }, "periodSeconds": period, "failureThreshold": failures,
                 "timeoutSeconds": 5 })
@@ -174,10 +174,15 @@ fn from<K: serde::de::DeserializeOwned>(value: serde_json::Value) -> K {
 
 #[cfg(test)]
 mod tests {
+    use oaas_plan::Image;
+
     use super::*;
 
     fn options() -> InstallOptions {
-        InstallOptions::new("oaas.local/oaas@sha256:00", BTreeMap::from([("infra".into(), "x".into())]))
+        InstallOptions::new(
+            "oaas.local/oaas@sha256:00",
+            BTreeMap::from([("infra".into(), Image::opaque("x"))]),
+        )
     }
 
     #[test]
@@ -199,9 +204,12 @@ mod tests {
                 .clone()
         };
         let mut other = options();
-        other.images.insert("openstack".into(), "y".into());
+        other.images.insert("openstack".into(), Image { reference: "y".into(), closure: "c".into() });
         assert_ne!(annotation(&options()), annotation(&other));
-        assert_eq!(images(&other).data.unwrap()["images.json"], r#"{"infra":"x","openstack":"y"}"#);
+        assert_eq!(
+            images(&other).data.unwrap()["images.json"],
+            r#"{"infra":{"reference":"x","closure":"x"},"openstack":{"reference":"y","closure":"c"}}"#
+        );
     }
 
     #[test]

@@ -10,9 +10,10 @@ use futures::future::BoxFuture;
 use kube::ResourceExt;
 use oaas_api::{ConditionType, OpenStack, OpenStackComponentStatus, OpenStackStatus, Phase};
 use oaas_operator::apply::Applied;
+use oaas_operator::cloud::{facts, rolls};
 use oaas_operator::controller::settle::condition;
 use oaas_operator::{ActionError, ActionRequest, Brain, Decision, Observed, Report, Wanted};
-use oaas_render::Objects;
+use oaas_render::{ANNOTATION_PODS, Objects};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
@@ -74,6 +75,13 @@ pub fn objects(cloud: &OpenStack, members: i64) -> Objects {
         "metadata": { "name": "db", "annotations": { "oaas.dev/replicas": "pinned" } },
         "spec": { "replicas": members, "serviceName": "db", "selector": selector, "template": template },
     })));
+    let (switch_selector, mut switch_template) = pods("switch", &name);
+    let made_from = json!({ ANNOTATION_PODS: format!("for-{}", cloud.spec.release) });
+    switch_template["metadata"]["annotations"] = made_from.clone();
+    objects.daemon_sets.push(object(json!({
+        "metadata": { "name": "switch", "annotations": made_from },
+        "spec": { "selector": switch_selector, "updateStrategy": { "type": "OnDelete" }, "template": switch_template },
+    })));
     let mut template = template;
     template["spec"]["restartPolicy"] = json!("Never");
     objects
@@ -105,10 +113,12 @@ impl Brain for Simple {
         self.decisions.fetch_add(1, Ordering::SeqCst);
         let members = observed.components.first().and_then(|component| component.spec.replicas).unwrap_or(1);
         let wanted = Wanted { apply: objects(&observed.cloud, members.into()), held: Objects::default() };
+        let nodes = facts::nodes(observed.nodes.iter().map(AsRef::as_ref));
+        let delete = rolls::rolls(observed, &wanted.apply.daemon_sets, &nodes);
         Decision {
             ledger: Some(BTreeMap::from([("seen".into(), observed.cloud.spec.release.clone())])),
             objects: (!observed.cloud.spec.paused).then_some(wanted),
-            delete: Vec::new(),
+            delete,
             actions: vec![ActionRequest {
                 key: format!("ensure-{}", observed.cloud.spec.release),
                 refresh: None,

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use oaas_feedback::Task;
 use oaas_operator::{InstallOptions, install};
+use oaas_plan::Image;
 
 use crate::cluster::Cluster;
 use crate::eventually;
@@ -26,7 +27,7 @@ fn component(name: &str, spec: &str) -> String {
 
 pub fn options() -> InstallOptions {
     // No kubelet runs here, so there is no rollout to wait for.
-    let images = BTreeMap::from([("infra".into(), "oaas.local/infra@sha256:00".into())]);
+    let images = BTreeMap::from([("infra".into(), Image::opaque("oaas.local/infra@sha256:00"))]);
     InstallOptions { wait: Duration::ZERO, ..InstallOptions::new("oaas.local/oaas@sha256:00", images) }
 }
 

@@ -85,7 +85,7 @@ impl Operator {
     }
 
     /// Waits until nothing has been written for a second.
-    async fn quiet(&self) {
+    pub async fn quiet(&self) {
         let mut writes = self.metrics.total_writes();
         let mut since = Instant::now();
         let deadline = Instant::now() + Duration::from_secs(60);
@@ -99,9 +99,10 @@ impl Operator {
         }
     }
 
-    /// Waits until it has decided once more.
-    async fn decides(&self) {
+    /// Waits until it has decided once more because of what is done.
+    async fn decides_after(&self, done: impl FnOnce()) {
         let before = self.brain.decisions.load(Ordering::SeqCst);
+        done();
         eventually("a decision", 30, || async {
             (self.brain.decisions.load(Ordering::SeqCst) > before).then_some(())
         })
@@ -109,19 +110,19 @@ impl Operator {
     }
 }
 
-fn cloud(spec: &str) -> String {
+pub fn cloud(spec: &str) -> String {
     format!(
         "apiVersion: oaas.dev/v1alpha1\nkind: OpenStack\nmetadata: {{ name: demo, namespace: default }}\n\
          spec: {{ release: \"2026.1\", {spec} }}\n"
     )
 }
 
-fn apply(cluster: &Cluster, yaml: &str) {
+pub fn apply(cluster: &Cluster, yaml: &str) {
     let (ok, output) = cluster.kubectl_file(&["apply"], yaml);
     assert!(ok, "{output}");
 }
 
-fn run(cluster: &Cluster, line: &[&str]) {
+pub fn run(cluster: &Cluster, line: &[&str]) {
     let (ok, output) = cluster.kubectl(line);
     assert!(ok, "{output}");
 }
@@ -184,8 +185,8 @@ async fn nothing_changed_nothing_written(cluster: &Cluster, operator: &Operator)
     let before = operator.metrics.total_writes();
     for round in 0..3 {
         let note = format!("note={round}");
-        run(cluster, &["annotate", "oscloud", "demo", "--overwrite", &note]);
-        operator.decides().await;
+        let annotate = || run(cluster, &["annotate", "oscloud", "demo", "--overwrite", &note]);
+        operator.decides_after(annotate).await;
     }
     tokio::time::sleep(Duration::from_millis(500)).await;
     assert_eq!(operator.metrics.total_writes(), before, "{}", operator.metrics.text());
@@ -277,7 +278,7 @@ async fn deletion(cluster: &Cluster, operator: &Operator) {
     eventually("the cloud goes", 30, gone).await;
     let (_, left) = cluster.kubectl(&[
         "get",
-        "deploy,sts,job,svc,netpol,role,oscomp",
+        "deploy,sts,ds,job,svc,netpol,role,oscomp",
         "-l",
         "oaas.dev/cloud=demo",
         "-o",

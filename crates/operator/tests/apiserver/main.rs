@@ -5,6 +5,7 @@ mod cluster;
 mod definitions;
 mod engine;
 mod leaders;
+mod rolls;
 
 use std::time::{Duration, Instant};
 

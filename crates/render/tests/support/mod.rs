@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 use oaas_api::OpenStackSpec;
 use oaas_catalog::Catalog;
 use oaas_plan::{
-    Blueprint, CloudId, ComponentState, CredentialKind, Credentials, Images, Inputs, JobState, Node,
-    Observed, Sensitive,
+    Blueprint, CloudId, ComponentState, CredentialKind, Credentials, Gates, Image, Images, Inputs, JobState,
+    Node, Observed, PodsMade, Sensitive,
 };
+use oaas_render::{ANNOTATION_HASH, ANNOTATION_IMAGE, ANNOTATION_PODS, Rendered};
 
 /// What a test may change before it plans.
 pub struct Cloud {
@@ -35,7 +36,9 @@ impl Cloud {
         };
         let mut images = Images::new();
         for name in ["infra", "openstack-2026.1", "base", "oaas"] {
-            images.insert(name.into(), format!("oaas.local/{name}@sha256:0000"));
+            let image =
+                Image { reference: format!("oaas.local/{name}@sha256:0000"), closure: format!("{name}-1") };
+            images.insert(name.into(), image);
         }
         let mut cloud = Self {
             id: CloudId { name: "demo".into(), namespace: "demo".into(), uid: "uid-1".into() },
@@ -87,21 +90,34 @@ impl Cloud {
         self.with_inputs(oaas_plan::blueprint).expect("plans")
     }
 
+    /// What is applied now.
+    pub fn rendered(&self) -> (Blueprint, Gates, Rendered) {
+        let mut blueprint = self.blueprint();
+        oaas_render::keep_images(&mut blueprint, &self.observed);
+        let gates = oaas_plan::gates(&blueprint, &self.observed);
+        let rendered = oaas_render::render(&blueprint, &gates);
+        (blueprint, gates, rendered)
+    }
+
     /// One step of a cluster that does what it is told: everything whose gate is open becomes ready.
     /// Says whether anything changed.
     #[allow(dead_code)]
     pub fn step(&mut self) -> bool {
-        let blueprint = self.blueprint();
-        let gates = oaas_plan::gates(&blueprint, &self.observed);
+        let (blueprint, gates, rendered) = self.rendered();
         let before = self.observed.clone();
         for (name, gate) in &gates.components {
             if gate.is_open() {
                 let plan = &blueprint.components[name];
+                let annotations = annotations(&rendered, name);
                 let state = ComponentState {
                     desired: plan.replicas,
                     ready: plan.replicas,
                     updated: plan.replicas,
-                    hash: Some(plan.hash.clone()),
+                    hash: annotations.get(ANNOTATION_HASH).cloned(),
+                    pods: Some(PodsMade {
+                        hash: annotations[ANNOTATION_PODS].clone(),
+                        image: annotations[ANNOTATION_IMAGE].clone(),
+                    }),
                     trouble: None,
                 };
                 self.observed.components.insert(name.clone(), state);
@@ -119,4 +135,15 @@ impl Cloud {
         }
         self.observed != before
     }
+}
+
+/// The annotations of a workload that is applied.
+fn annotations(rendered: &Rendered, name: &str) -> BTreeMap<String, String> {
+    let objects = &rendered.apply;
+    let deployments = objects.deployments.iter().map(|object| &object.metadata);
+    let stateful_sets = objects.stateful_sets.iter().map(|object| &object.metadata);
+    let daemon_sets = objects.daemon_sets.iter().map(|object| &object.metadata);
+    let mut all = deployments.chain(stateful_sets).chain(daemon_sets);
+    let found = all.find(|metadata| metadata.name.as_deref() == Some(name));
+    found.and_then(|metadata| metadata.annotations.clone()).expect("applied, with annotations")
 }

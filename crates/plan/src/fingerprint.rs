@@ -1,0 +1,64 @@
+//! Hashes of what pods and jobs are made from.
+
+use std::collections::BTreeSet;
+
+use serde_json::json;
+use sha2::{Digest, Sha256};
+
+use crate::blueprint::{ComponentPlan, JobPlan};
+use crate::document::Document;
+use crate::resolve::World;
+
+/// A pod rolls on what it uses: its documents, the secrets it mounts, its image's closure, its place; not on its replica
+/// count, and not because its image has another thin layer on top.
+pub(crate) fn component_hash(world: &World<'_>, plan: &ComponentPlan) -> String {
+    let secrets: BTreeSet<&String> =
+        plan.accounts.values().chain(plan.secret_mounts.keys()).chain(&plan.certificate).collect();
+    let mut hash = Sha256::new();
+    for secret in secrets {
+        hash_secret(world, &mut hash, secret);
+    }
+    hash_documents(&mut hash, &plan.documents);
+    let rest = json!([
+        plan.image.closure,
+        plan.env,
+        plan.accounts,
+        plan.secret_mounts,
+        format!(
+            "{:?}",
+            (&plan.ports, &plan.resources, &plan.volumes, &plan.security, plan.grace, plan.health_port)
+        ),
+    ]);
+    hash.update(rest.to_string());
+    hex::encode(hash.finalize())[..16].to_owned()
+}
+
+pub(crate) fn hash_secret(world: &World<'_>, hash: &mut Sha256, secret: &str) {
+    hash.update(secret);
+    for (key, value) in world.inputs.credentials.get(secret).into_iter().flatten() {
+        hash.update(key);
+        hash.update(value.expose());
+    }
+}
+
+fn hash_documents(hash: &mut Sha256, documents: &[Document]) {
+    for document in documents {
+        hash.update(&document.path);
+        // What can be serialised to be written can be serialised to be hashed.
+        hash.update(serde_json::to_vec(document.content.expose()).unwrap_or_default());
+    }
+}
+
+/// A job is done again when what it uses is another; another thin layer on top of its image does not count.
+pub(crate) fn job_hash(world: &World<'_>, plan: &JobPlan) -> String {
+    let mut hash = Sha256::new();
+    let from_env = plan.secret_env.values().map(|(secret, _)| secret);
+    for secret in
+        plan.accounts.values().chain(plan.secret_mounts.keys()).chain(from_env).collect::<BTreeSet<_>>()
+    {
+        hash_secret(world, &mut hash, secret);
+    }
+    hash_documents(&mut hash, &plan.documents);
+    hash.update(&plan.image.closure);
+    hex::encode(hash.finalize())[..16].to_owned()
+}
