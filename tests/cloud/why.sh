@@ -20,7 +20,7 @@ names_within() {
 patch() { kubectl patch oscloud demo -n "$namespace" --type=merge --patch "$1"; }
 # In a node's network, or in its mounts: those of its kubelet.
 kubelet() { for pid in $(ip netns pids "$instance-node1"); do grep -qz '^kubelet$' "/proc/$pid/cmdline" 2>/dev/null && echo "$pid" && return; done; }
-in_node() { nsenter --target "$(kubelet)" --mount --net "$@"; }
+in_node() { nsenter --target "$(kubelet)" --mount --net --pid "$@"; }
 ready_again() { until_true 150 cloud_is_ready; }
 
 why_wrong_image() {
@@ -36,13 +36,18 @@ why_memory_limit() {
 }
 
 why_port_taken() {
+    # The agent has the port still: the taker gets it at the moment when the pod is gone.
     in_node python3 -c '
 import socket, time
-taken = socket.create_server(("0.0.0.0", 9105))
+while True:
+    try:
+        taken = socket.create_server(("0.0.0.0", 9105))
+        break
+    except OSError:
+        time.sleep(0.01)
 time.sleep(200)' &
-    local taker=$!
-    trap "kill $taker || true; ready_again" EXIT
-    # The agent has the port still: the taker gets it once the pod is gone.
+    taker=$!
+    trap 'kill $taker || true; ready_again' EXIT
     kubectl delete pod -n "$namespace" -l oaas.dev/component=nova-compute --wait=true --timeout=60s
     names_within 90 nova-compute 'port' '(taken|in use)' '9105'
 }

@@ -223,7 +223,8 @@ impl Default for Health {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Resources {
-    /// Requested processor time, in thousandths of a core.
+    /// Requested processor time, in thousandths of a core: a share beside the others more than a need. The sum is small
+    /// on purpose, so that a node of two cores has room for the new pods of a roll beside the old ones.
     pub cpu_millis: u32,
     /// Requested memory in MiB.
     pub memory_mib: u32,

@@ -122,10 +122,11 @@ pub async fn apply(client: &Client, cloud: &OpenStack) -> Result<bool, Error> {
     Ok(before.and_then(|before| before.metadata.generation) != after.metadata.generation)
 }
 
-/// Wait until the cloud is ready, with a line for each of its parts.
+/// Wait until the operator of that revision says that the cloud is ready, with a line for each of its parts.
 pub async fn wait(
     client: &Client,
     cloud: &OpenStack,
+    revision: &str,
     patience: Duration,
     task: &Task,
 ) -> Result<Waited, Error> {
@@ -153,7 +154,10 @@ pub async fn wait(
         away = None;
         let generation = now.as_ref().and_then(|now| now.metadata.generation);
         let status = now.and_then(|now| now.status).unwrap_or_default();
-        let current = status.observed_generation.is_some() && status.observed_generation >= generation;
+        // What the operator before this one said of the cloud may be out of date.
+        let current = status.observed_generation.is_some()
+            && status.observed_generation >= generation
+            && status.revision.as_deref() == Some(revision);
         if current {
             let refusals = status.plan.as_ref().map(|plan| plan.refusals.clone()).unwrap_or_default();
             if !refusals.is_empty() {

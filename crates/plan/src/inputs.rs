@@ -7,6 +7,7 @@ use oaas_api::OpenStackSpec;
 use oaas_api::names;
 use oaas_catalog::Catalog;
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
 use crate::credentials::Credentials;
 use crate::sensitive::Sensitive;
@@ -41,6 +42,16 @@ impl Image {
 
 /// The images there are, by name.
 pub type Images = BTreeMap<String, Image>;
+
+/// A short hash that names an operator by the images that it was given. The agent on top of each is the same program
+/// as the operator, so that another operator has other images.
+pub fn revision(images: &Images) -> String {
+    let mut hash = Sha256::new();
+    for (name, image) in images {
+        hash.update(format!("{name} {} {}\n", image.reference, image.closure));
+    }
+    hex::encode(hash.finalize())[..16].to_owned()
+}
 
 /// Everything that planning knows.
 #[derive(Debug, Clone, Copy)]

@@ -165,6 +165,8 @@ impl<'a> World<'a> {
         let limits = || place.component.map(|component| resources(self.inputs, place.service, component));
         match reference {
             Reference::Database(name) => self.database_url(name),
+            Reference::DatabaseHost => self.database_server().map(|(host, _)| host).unwrap_or_default(),
+            Reference::DatabaseAccount => account(&place.service.name),
             Reference::Messaging => self.transport_url(&place.service.name),
             Reference::Url(name) => self.internal_url(name),
             Reference::Public(name) => self.public_url(name),

@@ -103,7 +103,7 @@ pub(crate) fn template(blueprint: &Blueprint, plan: &ComponentPlan) -> PodTempla
 
 /// The processor share of a job. Without a request a pod gets next to nothing beside others, and everything waits for
 /// the jobs of a new cloud while its services start.
-const JOB_CPU: &str = "200m";
+const JOB_CPU: &str = "50m";
 
 /// The template of a job's pod.
 pub(crate) fn job_template(blueprint: &Blueprint, job: &JobPlan) -> PodTemplateSpec {

@@ -164,7 +164,9 @@ async fn bring_up(
     let cluster = node.end_with(oaas_node::up(options, &node).await)?;
     let client = oaas_node::client(&cluster.kubeconfig).await?;
 
-    let images = built.images.iter().map(|(name, image)| (name.clone(), bringup::image(image))).collect();
+    let images: oaas_plan::Images =
+        built.images.iter().map(|(name, image)| (name.clone(), bringup::image(image))).collect();
+    let revision = oaas_plan::revision(&images);
     let install = InstallOptions::new(reference("oaas")?, images);
     let (fetched, installed) =
         tokio::try_join!(prefetch(options, &built, task), operator(&client, &install, task))?;
@@ -173,7 +175,7 @@ async fn bring_up(
     let part = task.child(format!("cloud {namespace}/{name}"));
     let applied = bringup::apply(&client, &cloud).await?;
     let patience = Duration::from_secs(arguments.timeout);
-    let Waited { status, waited } = part.end_with(bringup::wait(&client, &cloud, patience, &part).await)?;
+    let Waited { status, waited } = part.end_with(bringup::wait(&client, &cloud, &revision, patience, &part).await)?;
 
     let endpoints = status.endpoints.clone().unwrap_or_default();
     let ports = task.child("ports of this machine");

@@ -38,6 +38,7 @@ pub enum Action {
 pub struct CloudBrain {
     catalog: Catalog,
     images: Images,
+    revision: String,
     client: Client,
     inside: Mutex<HashMap<String, Arc<Inside>>>,
 }
@@ -45,7 +46,8 @@ pub struct CloudBrain {
 impl CloudBrain {
     /// With what is known of services and releases, and the images there are.
     pub fn new(catalog: Catalog, images: Images, client: Client) -> Self {
-        Self { catalog, images, client, inside: Mutex::default() }
+        let revision = oaas_plan::revision(&images);
+        Self { catalog, images, revision, client, inside: Mutex::default() }
     }
 
     fn inside(&self, cloud: &OpenStack) -> Arc<Inside> {
@@ -89,6 +91,7 @@ impl Brain for CloudBrain {
             status: status(plan, &seen, observed.cloud.status.as_ref(), observed.cloud.spec.paused),
             ..Report::default()
         };
+        report.status.revision = Some(self.revision.clone());
         if let Plan::Make(make) = plan {
             report.components = component_statuses(make);
         }
