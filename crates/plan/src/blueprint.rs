@@ -134,6 +134,13 @@ pub struct ComponentPlan {
     pub hash: String,
 }
 
+impl ComponentPlan {
+    /// Do its members choose among themselves the one that the further Service leads to? With one there is no choice.
+    pub fn chooses_writer(&self) -> bool {
+        self.single_writer.is_some() && self.replicas > 1
+    }
+}
+
 /// One port.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PortPlan {

@@ -15,6 +15,7 @@ pub mod text;
 
 mod component;
 mod haproxy;
+mod identity;
 mod job;
 mod keep;
 mod labels;

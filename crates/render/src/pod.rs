@@ -96,6 +96,8 @@ pub(crate) fn template(blueprint: &Blueprint, plan: &ComponentPlan) -> PodTempla
             priority_class_name: (plan.kind == WorkloadKind::DaemonSet)
                 .then(|| "system-node-critical".to_owned()),
             termination_grace_period_seconds: Some(i64::from(plan.grace)),
+            service_account_name: plan.chooses_writer().then(|| plan.name.clone()),
+            automount_service_account_token: Some(plan.chooses_writer()),
             ..pod_defaults(plan.security.host_network)
         }),
     }

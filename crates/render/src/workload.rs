@@ -50,6 +50,9 @@ pub(crate) fn workload(blueprint: &Blueprint, plan: &ComponentPlan, objects: &mu
             status: None,
         });
     }
+    if plan.chooses_writer() {
+        crate::identity::identity(blueprint, plan, objects);
+    }
     match plan.kind {
         WorkloadKind::Deployment => objects.deployments.push(deployment(blueprint, plan)),
         WorkloadKind::StatefulSet => objects.stateful_sets.push(stateful_set(blueprint, plan)),

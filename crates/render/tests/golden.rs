@@ -69,6 +69,47 @@ fn the_agent_understands_every_configuration() {
     assert!(seen > 20, "only {seen} agents were looked at");
 }
 
+/// One member is the writer by its template; several choose, and have what they need for it.
+#[test]
+fn members_of_a_database_choose_who_writes() {
+    let set = |rendered: &Rendered| {
+        let sets = &rendered.apply.stateful_sets;
+        let set = sets.iter().find(|set| set.metadata.name.as_deref() == Some("galera")).expect("rendered");
+        let template = set.spec.template.clone();
+        let labels = template.metadata.and_then(|metadata| metadata.labels).expect("labels");
+        (labels, template.spec.expect("a pod"))
+    };
+    let (blueprint, alone) = all(&mut Cloud::small());
+    let services = &alone.apply.services;
+    let writer = services.iter().find(|s| s.metadata.name.as_deref() == Some("galera-writer"));
+    let chosen = writer.and_then(|service| service.spec.as_ref()?.selector.clone()).expect("selects");
+    let document = blueprint.components["galera"].documents.iter().find(|d| d.path.ends_with("agent.json"));
+    let agent: serde_json::Value =
+        serde_json::from_str(&text::write(document.expect("an agent"))).expect("JSON");
+    let label = agent["role"]["mariadb"]["writer"]["label"].as_str().expect("a label");
+    assert_eq!(
+        chosen.get(label).map(String::as_str),
+        Some("true"),
+        "the agent sets what the Service selects"
+    );
+
+    let (labels, pod) = set(&alone);
+    assert!(labels.contains_key(label));
+    assert_eq!((pod.service_account_name, pod.automount_service_account_token), (None, Some(false)));
+    assert!(alone.apply.roles.is_empty());
+
+    let mut cloud = Cloud::small();
+    cloud.observed.scaled.insert("galera".into(), 3);
+    let (_, several) = all(&mut cloud);
+    let (labels, pod) = set(&several);
+    assert!(!labels.contains_key(label));
+    assert_eq!(pod.service_account_name.as_deref(), Some("galera"));
+    insta::assert_yaml_snapshot!(
+        "identity-of-members",
+        (&several.apply.service_accounts, &several.apply.roles, &several.apply.role_bindings)
+    );
+}
+
 #[test]
 fn secrets_stand_in_secrets_only() {
     let (_, rendered) = all(&mut Cloud::small());

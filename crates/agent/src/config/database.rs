@@ -69,6 +69,10 @@ pub struct Mariadb {
     /// Certificate, key and CA, for clients, replication and state transfers.
     #[serde(default)]
     pub tls: TlsFiles,
+    /// The label on the pod of the one member that takes the writes, which the members choose among themselves. With one
+    /// member alone there is nothing to choose, and nothing is labelled.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub writer: Option<WriterLabel>,
     /// A person's decision where the agent refuses.
     #[serde(default, rename = "override", skip_serializing_if = "Option::is_none")]
     pub override_: Option<Override>,
@@ -110,6 +114,24 @@ fn default_provider_options() -> BTreeMap<String, String> {
 
 fn default_stop() -> Stop {
     Stop { grace_seconds: 55, ..Stop::default() }
+}
+
+/// The label of the member that takes the writes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WriterLabel {
+    /// The label; its value is `true`.
+    pub label: String,
+    /// The pod's identity, which may patch the pods of all members.
+    #[serde(default = "default_identity")]
+    pub identity_directory: PathBuf,
+    /// The API server's URL; as every pod is told by its environment when not set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub server: Option<String>,
+}
+
+fn default_identity() -> PathBuf {
+    "/var/run/secrets/kubernetes.io/serviceaccount".into()
 }
 
 /// A person's decision where the agent refuses to bootstrap.

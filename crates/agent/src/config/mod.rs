@@ -18,7 +18,7 @@ pub use check::{
     AmqpProbe, Check, CommandProbe, HttpProbe, MemcachedProbe, MysqlProbe, Probe, TcpProbe, TlsTrust,
     WorkerProbe, WsrepProbe,
 };
-pub use database::{Mariadb, MysqlServer, Override, ServerAccount, ServerAccountKind};
+pub use database::{Mariadb, MysqlServer, Override, ServerAccount, ServerAccountKind, WriterLabel};
 pub use messaging::{MessagingAccount, Rabbitmq};
 pub use process::{Prepare, Process, Program, Stop, StopSignal};
 pub use schema::{LoadSchema, SchemaAccount, SchemaDatabase};

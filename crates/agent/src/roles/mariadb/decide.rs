@@ -122,7 +122,7 @@ pub struct Serving {
 }
 
 /// What one member reports to the others and to the operator.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Report {
     /// What its volume held when the agent started; not set before that is known.
     pub volume: Option<Volume>,
@@ -135,6 +135,12 @@ pub struct Report {
     pub joining: bool,
     /// What it decided, for people and for the operator.
     pub decision: Option<Decision>,
+    /// Whether it is the one that takes the writes.
+    #[serde(default)]
+    pub writer: bool,
+    /// Whether its agent was asked to end; known of others alone.
+    #[serde(skip)]
+    pub leaving: bool,
 }
 
 /// What the operator and people say.

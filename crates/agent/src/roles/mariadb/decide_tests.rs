@@ -19,7 +19,7 @@ fn names(names: &[&str]) -> BTreeSet<String> {
 }
 
 fn report(volume: Volume) -> Report {
-    Report { volume: Some(volume), last_view: None, serving: None, joining: false, decision: None }
+    Report { volume: Some(volume), ..Report::default() }
 }
 
 fn data(seqno: i64) -> Report {
@@ -264,7 +264,7 @@ fn any_report() -> impl Strategy<Value = Report> {
         .prop_map(|(volume, last_view, _)| {
             let last_view =
                 last_view.map(|(seqno, members)| LastView { position: at(seqno), members: names(&members) });
-            Report { volume, last_view, serving: None, joining: false, decision: None }
+            Report { volume, last_view, ..Report::default() }
         })
 }
 

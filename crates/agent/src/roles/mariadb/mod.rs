@@ -13,6 +13,7 @@ pub mod decide;
 pub mod server;
 pub mod status;
 pub mod volume;
+pub mod writer;
 
 #[cfg(test)]
 mod decide_tests;
@@ -34,6 +35,7 @@ use tracing::{info, warn};
 use self::decide::{Decision, Intent, Position, Report, Serving, Volume, Wait, decide, turn};
 use self::server::Start;
 use self::volume::Store;
+use self::writer::Labels;
 use crate::checks;
 use crate::checks::mysql;
 use crate::config::{Mariadb, Role as RoleConfig};
@@ -55,6 +57,8 @@ const GIVEN_UP: Duration = Duration::from_secs(15);
 const SOON: Duration = Duration::from_millis(100);
 /// Between two looks at the other members, and at a server that serves.
 const LATER: Duration = Duration::from_secs(1);
+/// How often the writer's label is put on again, in case somebody took it off.
+const AFFIRM: Duration = Duration::from_secs(10);
 
 /// What can go wrong with the role.
 #[derive(Debug, Snafu)]
@@ -118,6 +122,10 @@ struct Member {
     system_user: String,
     store: Store,
     report: Report,
+    /// Whether its pod has the writer's label, and since when that is known.
+    labelled: Option<(bool, Instant)>,
+    /// Why it could not be labelled the last time.
+    label_failure: Option<String>,
 }
 
 impl Member {
@@ -129,14 +137,17 @@ impl Member {
         let system_user =
             User::from_uid(uid).ok().flatten().with_context(|| NoUserSnafu { uid: uid.as_raw() })?.name;
         let store = Store::new(&config.volume);
-        let report = Report {
-            volume: None,
-            last_view: store.last_view()?,
-            serving: None,
-            joining: false,
-            decision: None,
-        };
-        Ok(Self { context: context.clone(), config: config.clone(), me, system_user, store, report })
+        let report = Report { last_view: store.last_view()?, ..Report::default() };
+        Ok(Self {
+            context: context.clone(),
+            config: config.clone(),
+            me,
+            system_user,
+            store,
+            report,
+            labelled: None,
+            label_failure: None,
+        })
     }
 
     /// The system user that the server runs as: the configured one where the agent is root, else the agent's own.
@@ -318,17 +329,21 @@ impl Member {
                     if primary && synced {
                         self.report.joining = false;
                         self.serve(&mut conn).await?;
-                    } else if !primary && self.context.phase() == Phase::Running {
-                        self.heal(&mut conn).await?;
                     } else {
-                        self.context
-                            .waits_for("the server to follow the cluster (a state transfer, perhaps)");
+                        self.gives_up_writing();
+                        if !primary && self.context.phase() == Phase::Running {
+                            self.heal(&mut conn).await?;
+                        } else {
+                            self.context
+                                .waits_for("the server to follow the cluster (a state transfer, perhaps)");
+                        }
                     }
                 }
                 Err(why) => {
                     conn = None;
                     connected = Instant::now();
                     self.report.serving = None;
+                    self.gives_up_writing();
                     if self.context.phase() == Phase::Preparing {
                         self.context.waits_for(format!("the server to answer: {why}"));
                     }
@@ -373,17 +388,64 @@ impl Member {
                 .await
                 .context(mysql::QuerySnafu { what: "take over renewed TLS files" })?;
         }
-        self.remember().await
+        let reports = if self.config.members.len() > 1 { self.reports().await } else { BTreeMap::new() };
+        self.choose_writer(&reports).await;
+        self.remember(&reports)
     }
 
-    async fn remember(&mut self) -> Result<(), Failure> {
+    /// See to it that the one member that takes the writes has the label, and no other.
+    async fn choose_writer(&mut self, reports: &BTreeMap<String, Report>) {
+        let Some(config) = self.config.writer.clone().filter(|_| self.config.members.len() > 1) else {
+            return;
+        };
+        let wanted = writer::choose(&self.me, &self.config.members, reports) == Some(&self.me);
+        let due = |at: Instant| at.elapsed() >= AFFIRM;
+        if self.labelled.is_some_and(|(is, at)| is == wanted && !(wanted && due(at))) {
+            return;
+        }
+        match self.label(&Labels::new(&config), wanted).await {
+            Ok(()) => {
+                if self.report.writer != wanted {
+                    info!(target: "oaas_agent", writer = wanted, "who takes the writes has changed");
+                }
+                self.report.writer = wanted;
+                self.labelled = Some((wanted, Instant::now()));
+                self.label_failure = None;
+            }
+            Err(error) => {
+                let failure = chain(&error);
+                if self.label_failure.as_ref() != Some(&failure) {
+                    warn!(target: "oaas_agent", "{failure}");
+                    self.label_failure = Some(failure);
+                }
+            }
+        }
+    }
+
+    async fn label(&self, labels: &Labels, wanted: bool) -> Result<(), writer::Error> {
+        labels.set(server::first_label(&self.me), wanted).await?;
+        if wanted && !self.report.writer {
+            // Who had it and is cut off cannot take it off by itself.
+            for other in self.config.members.iter().filter(|member| **member != self.me) {
+                labels.set(server::first_label(other), false).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// It does not serve, so it takes no writes: when it serves again, another one may.
+    fn gives_up_writing(&mut self) {
+        self.report.writer = false;
+        self.labelled = None;
+    }
+
+    fn remember(&mut self, reports: &BTreeMap<String, Report>) -> Result<(), Failure> {
         let Some(Serving { position: Some(position), members, .. }) = self.report.serving.clone() else {
             return Ok(());
         };
         let synced: BTreeSet<String> = if members.len() > 1 {
-            let reports = self.reports().await;
             let is_synced = |report: &Report| report.serving.as_ref().is_some_and(|serving| serving.synced);
-            reports.into_iter().filter(|(_, report)| is_synced(report)).map(|(member, _)| member).collect()
+            reports.iter().filter(|(_, report)| is_synced(report)).map(|(member, _)| member.clone()).collect()
         } else {
             BTreeSet::from([self.me.clone()])
         };
@@ -417,10 +479,12 @@ impl Member {
 #[derive(Deserialize)]
 struct PeerStatus {
     report: Option<Report>,
+    phase: Option<String>,
 }
 
 async fn ask_peer(url: &str) -> Option<Report> {
     let (status, body) = checks::get(url, None).await.ok()?;
-    let report = serde_json::from_str::<PeerStatus>(&body).ok()?.report?;
-    (status == 200).then_some(report)
+    let peer = serde_json::from_str::<PeerStatus>(&body).ok()?;
+    let leaving = peer.phase.as_deref() == Some("stopping");
+    (status == 200).then_some(Report { leaving, ..peer.report? })
 }
