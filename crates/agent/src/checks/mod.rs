@@ -1,5 +1,6 @@
 //! Checks: one question with a time limit each, and the reason when the answer is not good.
 
+mod consumer;
 mod http;
 pub mod mysql;
 mod wire;
@@ -115,6 +116,7 @@ impl Checker {
             Probe::Http(probe) => http::ask(probe).await,
             Probe::Tcp(probe) => wire::tcp(probe).await,
             Probe::Amqp(probe) => wire::amqp(probe).await,
+            Probe::Consumer(probe) => consumer::ask(probe).await,
             Probe::Memcached(probe) => wire::memcached(probe).await,
             Probe::Mysql(probe) => mysql::ask(probe).await,
             Probe::Wsrep(probe) => mysql::ask_wsrep(probe).await,

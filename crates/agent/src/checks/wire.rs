@@ -14,7 +14,7 @@ pub(super) async fn tcp(probe: &TcpProbe) -> Result<(), Error> {
 }
 
 /// The header with which an AMQP 0-9-1 client begins (section 4.2.2 of the protocol).
-const AMQP_HEADER: &[u8; 8] = b"AMQP\x00\x00\x09\x01";
+pub(super) const AMQP_HEADER: &[u8; 8] = b"AMQP\x00\x00\x09\x01";
 
 /// An AMQP server answers the protocol header with `Connection.Start`.
 pub(super) async fn amqp(probe: &AmqpProbe) -> Result<(), Error> {

@@ -40,6 +40,8 @@ pub enum Probe {
     Tcp(TcpProbe),
     /// An AMQP 0-9-1 server answers the protocol header with `Connection.Start`.
     Amqp(AmqpProbe),
+    /// Some process consumes a queue of the bus.
+    Consumer(ConsumerProbe),
     /// A query succeeds.
     Mysql(MysqlProbe),
     /// A Galera member is part of the primary component and takes queries.
@@ -111,6 +113,19 @@ pub struct AmqpProbe {
     /// TCP port.
     pub port: u16,
     /// How the server is verified; without it the connection is plain TCP.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<TlsTrust>,
+}
+
+/// Some process consumes a queue of the bus. It is a log-in each time: a check for the start, not for ever.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ConsumerProbe {
+    /// The service's configuration, whose `transport_url` says where the bus is and as whom to ask.
+    pub config: PathBuf,
+    /// The queue; `${node.name}` in it stands for the node's name.
+    pub queue: String,
+    /// How the servers are verified; without it the connection is plain TCP.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls: Option<TlsTrust>,
 }

@@ -15,8 +15,8 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 pub use check::{
-    AmqpProbe, Check, CommandProbe, HttpProbe, MemcachedProbe, MysqlProbe, Probe, TcpProbe, TlsTrust,
-    WorkerProbe, WsrepProbe,
+    AmqpProbe, Check, CommandProbe, ConsumerProbe, HttpProbe, MemcachedProbe, MysqlProbe, Probe, TcpProbe,
+    TlsTrust, WorkerProbe, WsrepProbe,
 };
 pub use database::{Mariadb, MysqlServer, Override, ServerAccount, ServerAccountKind, WriterLabel};
 pub use messaging::{MessagingAccount, Rabbitmq};

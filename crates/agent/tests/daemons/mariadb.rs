@@ -1,6 +1,10 @@
 //! MariaDB under the agent: first start, power cuts, hangs, lost volumes; one member and three.
 
+use std::collections::BTreeSet;
 use std::fs;
+use std::io::{Read as _, Write as _};
+use std::net::TcpListener;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use mysql_async::prelude::Queryable as _;
@@ -89,6 +93,56 @@ fn uuid(pod: &Pod) -> String {
     status["report"]["serving"]["position"].as_str().unwrap().split(':').next().unwrap().to_owned()
 }
 
+/// An API server that knows of nothing but the writer's label.
+struct Labels(Arc<Mutex<BTreeSet<String>>>);
+
+impl Labels {
+    fn serve(network: &Network) -> Self {
+        fs::create_dir(network.dir.path().join("identity")).unwrap();
+        for (name, text) in [("namespace", "t"), ("token", "abc")] {
+            network.file(&format!("identity/{name}"), text);
+        }
+        let ca = fs::read_to_string(network.dir.path().join("tls/ca.crt")).unwrap();
+        network.file("identity/ca.crt", &ca);
+        let listener = TcpListener::bind("10.99.0.254:6443").unwrap();
+        let labelled = Arc::new(Mutex::new(BTreeSet::new()));
+        let there = Arc::clone(&labelled);
+        std::thread::spawn(move || {
+            for mut stream in listener.incoming().flatten() {
+                let mut request = vec![0; 4096];
+                let mut text = String::new();
+                while !text.contains("}}}") {
+                    match stream.read(&mut request) {
+                        Ok(0) | Err(_) => break,
+                        Ok(count) => text.push_str(&String::from_utf8_lossy(&request[..count])),
+                    }
+                }
+                let path = text.split(' ').nth(1).unwrap_or_default();
+                let pod = path.rsplit('/').next().unwrap_or_default().to_owned();
+                let mut labelled = there.lock().unwrap();
+                if text.contains(r#""oaas.dev/writer":"true""#) {
+                    labelled.insert(pod);
+                } else {
+                    labelled.remove(&pod);
+                }
+                let answer = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}";
+                stream.write_all(answer.as_bytes()).ok();
+            }
+        });
+        Self(labelled)
+    }
+
+    /// Waits until these pods have the label and no others.
+    fn eventually(&self, wanted: &[&str]) {
+        let wanted: BTreeSet<String> = wanted.iter().map(|pod| (*pod).to_owned()).collect();
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while *self.0.lock().unwrap() != wanted {
+            assert!(Instant::now() < deadline, "{wanted:?}, not {:?}", self.0.lock().unwrap());
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+}
+
 #[test]
 fn one_member_lives_through_cuts_and_hangs_and_is_never_begun_anew() {
     let network = Network::new(&["mariadb-0.mariadb.t.svc"]);
@@ -167,6 +221,10 @@ fn three_members_form_survive_and_refuse() {
     let names = ["mariadb-0.mariadb.t.svc", "mariadb-1.mariadb.t.svc", "mariadb-2.mariadb.t.svc"];
     let network = Network::new(&names);
     let mut config = config(&network, &names);
+    let labels = Labels::serve(&network);
+    config["role"]["mariadb"]["writer"] = json!({
+        "label": "oaas.dev/writer", "identity_directory": "/mnt/identity", "server": "http://10.99.0.254:6443",
+    });
     let mut pods = [0, 1, 2].map(|index| network.pod(index, "/var/lib/mysql"));
     let start = Instant::now();
     for pod in &mut pods {
@@ -183,6 +241,17 @@ fn three_members_form_survive_and_refuse() {
         &pods[0],
         &["CREATE DATABASE d", "CREATE TABLE d.t (id INT PRIMARY KEY)", "INSERT INTO d.t VALUES (1)"],
     );
+
+    // One of them takes the writes. It is killed: another one takes them, and keeps them when it is back.
+    labels.eventually(&["mariadb-0"]);
+    pods[0].cut();
+    let start = Instant::now();
+    labels.eventually(&["mariadb-1"]);
+    println!("the writer killed: another one after {:?}", start.elapsed());
+    pods[0].start();
+    pods[0].ready(START);
+    std::thread::sleep(Duration::from_secs(3));
+    labels.eventually(&["mariadb-1"]);
 
     // One is killed: the others go on, it comes back.
     pods[1].cut();
@@ -243,6 +312,9 @@ fn three_members_form_survive_and_refuse() {
     pods[0].cut();
     pods[1].cut();
     pods[2].status_with("\"primary\":false", START);
+    // It must heal, and not be restarted.
+    assert_eq!(pods[2].get("/live").unwrap().0, 200);
+    assert_eq!(pods[2].get("/ready").unwrap().0, 503);
     let start = Instant::now();
     pods[0].start();
     pods[1].start();

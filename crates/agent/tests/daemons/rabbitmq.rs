@@ -104,3 +104,40 @@ fn three_members_form_one_cluster_and_come_back_together() {
         }
     }
 }
+
+/// As a worker's agent asks before it says that the worker has started.
+#[test]
+fn a_queue_is_asked_for_its_consumers() {
+    let names = ["rabbitmq-0.rabbitmq.t.svc", "worker.t.svc"];
+    let network = Network::new(&names);
+    let mut bus = network.pod(0, "/var/lib/rabbitmq");
+    bus.configure(&config(&network, &names[..1], &["nova_g1"]));
+    bus.start();
+    bus.ready(START);
+    let url = "rabbit://nova_g1:secret%20of%20nova_g1@rabbitmq-0.rabbitmq.t.svc:5671/nova";
+    network.file("nova.conf", format!("[DEFAULT]\ntransport_url = {url}\n"));
+    let mut worker = network.pod(1, "/var/lib/worker");
+    let probe =
+        json!({"config": "/mnt/nova.conf", "queue": "compute.node1", "tls": {"ca": "/mnt/tls/ca.crt"}});
+    worker.configure(&json!({
+        "component": "worker",
+        "role": {"process": {"program": {"command": ["sleep", "infinity"]}}},
+        "health": {"port": 9100, "startup": [{"name": "consumes", "timeout_ms": 10000, "probe": {"consumer": probe}}]},
+    }));
+    worker.start();
+    let said = |words: &str| {
+        wait(words, START, || {
+            let answer = worker.get("/startup");
+            answer.is_some_and(|(code, body)| code == 503 && body.to_string().contains(words))
+        });
+    };
+    said("there is no queue compute.node1");
+    let queue = r#"{"queues": [{"name": "compute.node1", "vhost": "nova", "durable": true, "auto_delete": false,
+        "arguments": {"x-queue-type": "quorum"}}]}"#;
+    network.file("queue.json", queue);
+    bus.inside(&control("import_definitions /mnt/queue.json", names[0]));
+    said("nobody consumes the queue compute.node1");
+    let log = bus.log();
+    let rude = |line: &&str| line.contains("closing AMQP connection") && line.contains("10.99.0.2");
+    assert_eq!(log.lines().find(rude), None, "it says goodbye");
+}
