@@ -1,6 +1,6 @@
 //! Building images: what is out of date is made anew, side by side where it can be, the rest is taken from the cache.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -221,6 +221,22 @@ pub async fn build(options: &BuildOptions, names: &[String], task: &Task) -> Res
     let text = recipe::file(&format!("locks/{}", recipes.debian.lock)).context(error::RecipeSnafu)?;
     let lock = Lock::parse(text).context(error::LockSnafu)?;
     build_with(options, recipes, lock, names, task).await
+}
+
+/// Names of the artefacts that these images, or all that are published, are made of. Fails for an image that no recipe
+/// describes.
+pub fn artefacts(names: &[String]) -> Result<BTreeSet<String>> {
+    let recipes = Recipes::embedded().context(error::RecipeSnafu)?;
+    let names = if names.is_empty() { recipes.published() } else { names.to_vec() };
+    let mut found = BTreeSet::new();
+    for name in &names {
+        let layers = recipes.layers(name).context(error::RecipeSnafu)?;
+        found.extend(layers.iter().filter_map(|layer| match &layer.source {
+            Source::Artefact { artefact, .. } => Some(artefact.clone()),
+            _ => None,
+        }));
+    }
+    Ok(found)
 }
 
 /// Build by these recipes and this lock.
@@ -515,7 +531,7 @@ impl<'a> Builder<'a> {
         } else {
             self.lock.set(&format!("{name}+extract")).context(error::LockSnafu)?
         };
-        let wanted: Vec<_> = packages.iter().chain(&parts).copied().collect();
+        let wanted: Vec<_> = packages.iter().chain(&parts).map(|package| (*package).into()).collect();
         let mirrors =
             self.mirrors.get_or_try_init(|| Mirrors::of_machine(task)).await.context(error::MirrorSnafu)?;
         fetch::fetch(self.cache(), &wanted, mirrors, task)
