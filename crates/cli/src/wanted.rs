@@ -101,29 +101,35 @@ pub fn id(cloud: &OpenStack) -> CloudId {
     }
 }
 
-/// Refuse what no cluster could do, before one is made; with the memory that pods of a new cluster would get, in MiB,
-/// also what would not fit there. The operator judges again, knowing the cluster.
-pub fn check(cloud: &OpenStack, memory: Option<u64>) -> Result<(), Error> {
+/// Refuse what no cluster could do, before one is made. The operator judges again, knowing the cluster.
+pub fn check(cloud: &OpenStack) -> Result<(), Error> {
+    judge(cloud, |inputs| refuse(validate(inputs)))
+}
+
+/// Refuse what would not fit into a new cluster whose pods may take so much memory, in MiB.
+pub fn fits(cloud: &OpenStack, memory: u64) -> Result<(), Error> {
+    judge(cloud, |inputs| {
+        let secrets = with_generated(Credentials::new(), credentials(inputs));
+        let machine = [Node { allocatable_memory_mib: memory, ..Node::default() }];
+        let inputs = Inputs { credentials: &secrets, ..*inputs };
+        let blueprint = blueprint(&inputs).context(PlanSnafu)?;
+        refuse(capacity(&Inputs { nodes: &machine, ..inputs }, &blueprint))
+    })
+}
+
+/// Judge a cloud of which nothing is there yet.
+fn judge(cloud: &OpenStack, by: impl FnOnce(&Inputs<'_>) -> Result<(), Error>) -> Result<(), Error> {
     let catalog = Catalog::built_in().context(CatalogSnafu)?;
-    let (id, images, observed) = (id(cloud), unbuilt(&catalog), Observed::default());
-    let user_secrets = BTreeMap::new();
-    let inputs = Inputs {
-        cloud: &id,
+    by(&Inputs {
+        cloud: &id(cloud),
         spec: &cloud.spec,
         catalog: &catalog,
-        images: &images,
+        images: &unbuilt(&catalog),
         credentials: &Credentials::new(),
-        user_secrets: &user_secrets,
+        user_secrets: &BTreeMap::new(),
         nodes: &[],
-        observed: &observed,
-    };
-    refuse(validate(&inputs))?;
-    let Some(memory) = memory else { return Ok(()) };
-    let secrets = with_generated(Credentials::new(), credentials(&inputs));
-    let inputs = Inputs { credentials: &secrets, ..inputs };
-    let blueprint = blueprint(&inputs).context(PlanSnafu)?;
-    let machine = [Node { allocatable_memory_mib: memory, ..Node::default() }];
-    refuse(capacity(&Inputs { nodes: &machine, ..inputs }, &blueprint))
+        observed: &Observed::default(),
+    })
 }
 
 /// Fail if there is a problem.

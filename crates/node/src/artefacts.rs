@@ -80,6 +80,7 @@ impl Explain for ArtefactError {
             {
                 Kind::Integrity
             }
+            Self::Build { said, .. } if is_unreachable(said) => Kind::Environment,
             Self::Build { .. } => Kind::Failed,
             Self::Mismatch { .. } => Kind::Integrity,
         }
@@ -97,13 +98,18 @@ impl Explain for ArtefactError {
             Self::Build { said, .. } if said.contains("libseccomp") => {
                 Some("install it: apt-get install libseccomp-dev pkg-config gcc".into())
             }
-            Self::Build { said, .. } if said.contains("dial tcp") || said.contains("no such host") => {
+            Self::Build { said, .. } if is_unreachable(said) => {
                 Some("the Go module proxy (`go env GOPROXY`) cannot be reached from here".into())
             }
             Self::Build { .. } => None,
             Self::Mismatch { .. } => Some("the disk or memory of this machine may be faulty".into()),
         }
     }
+}
+
+/// Does what Go says mean that its module proxy does not answer?
+fn is_unreachable(said: &str) -> bool {
+    said.contains("dial tcp") || said.contains("no such host")
 }
 
 /// One program and how it is built.

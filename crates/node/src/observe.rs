@@ -137,7 +137,7 @@ pub async fn observe(options: &Options) -> Host {
         open_files,
         may_lower_oom_score: may_lower_oom_score(),
         listeners: listeners(),
-        links: links(&command::run("ip", &["-4", "-j", "address"]).await.unwrap_or_default()),
+        links: links(&command::run("ip", &["-j", "address"]).await.unwrap_or_default()),
         routes: routes(&command::run("ip", &["-4", "-j", "route"]).await.unwrap_or_default()),
         published: published(&rules, &options.instance.table()),
         firewalls: firewalls(&rules, &legacy),
@@ -355,7 +355,7 @@ mod tests {
 
     #[test]
     fn links_and_routes_of_iproute2() {
-        let text = r#"[{"ifname":"eth0","addr_info":[{"local":"192.0.2.2","prefixlen":24}]},{"ifname":"x"}]"#;
+        let text = r#"[{"ifname":"eth0","addr_info":[{"local":"192.0.2.2","prefixlen":24},{"local":"fe80::1","prefixlen":64}]},{"ifname":"x"}]"#;
         assert_eq!(links(text)["eth0"], ["192.0.2.2/24".parse::<Ipv4Net>().unwrap()]);
         assert!(links(text)["x"].is_empty());
         let text = r#"[{"dst":"default","dev":"eth0"},{"dst":"10.87.0.0/24","dev":"br"},{"dst":"10.1.1.1","dev":"y"}]"#;

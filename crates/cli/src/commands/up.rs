@@ -114,9 +114,7 @@ pub async fn run(arguments: &Arguments, context: &Context) -> Result<(), Failure
     let mut options = host::options(&context.global, "up")?;
     oaas_node::preflight::require_root()?;
     let cloud = resource(arguments)?;
-    // A cluster that is there has its place; whether another cloud fits beside, its operator knows.
-    let is_new = !options.layout().admin_kubeconfig().exists();
-    wanted::check(&cloud, is_new.then(|| oaas_node::memory_for_pods(arguments.nodes)))?;
+    wanted::check(&cloud)?;
     let _lock = lock(&options)?;
     let progress = context.progress(arguments.trace.clone());
     let task = Task::root(progress.sink(), format!("up {}", options.instance));
@@ -159,7 +157,10 @@ async fn bring_up(
         machine.failed(unfit.summary());
         return Err(unfit.into());
     }
-    machine.done();
+    // A cloud that is there has its place; whether another one fits beside it, the operator knows.
+    let is_new = !options.layout().admin_kubeconfig().exists();
+    let memory = oaas_node::memory_for_pods(arguments.nodes);
+    machine.end_with(if is_new { wanted::fits(&cloud, memory) } else { Ok(()) })?;
 
     let ((), built) = tokio::try_join!(programs(options, task), images(task))?;
     let reference = |name: &'static str| {

@@ -260,7 +260,7 @@ fn explain(source: process::Error, batch: &[&Wanted<'_>], mirrors: &Mirrors) -> 
     if let Some((line, p)) = line.zip(batch.first()) {
         let of_line =
             [Archive::Main, Archive::Security].map(|a| mirrors.of(a)).into_iter().find(|m| line.contains(*m));
-        let reason = line.split_once("  ").map_or(line, |(_, reason)| reason.trim());
+        let reason = line.split_once("  ").map_or(line, |(_, reason)| reason.trim().trim_end_matches(':'));
         let mirror = of_line.unwrap_or_else(|| mirrors.of(p.archive)).into();
         return Error::Unreachable { mirror, said: reason.into() };
     }
