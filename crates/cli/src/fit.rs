@@ -78,6 +78,10 @@ mod tests {
         assert_eq!(one.hint().unwrap(), "install them: apt-get install nftables");
         let two = require(&report(vec![missing, port])).unwrap_err();
         assert_eq!(two.summary(), "missing: nftables, and 1 more");
-        insta::assert_snapshot!(two, @"");
+        insta::assert_snapshot!(two, @"
+        this machine is not fit for a cluster: 2 problems
+          missing: nftables; install them: apt-get install nftables
+          port 30080 of 127.0.0.1 is taken; free it (ss -ltnp 'sport = :30080' says who has it) or publish another port (spec.publish of the resource; or another address with --listen)
+        ");
     }
 }

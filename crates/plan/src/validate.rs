@@ -5,7 +5,8 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 use oaas_api::{ConfigValue, Sections};
-use oaas_catalog::{OptionIndex, OptionInfo, OptionKind, ReplicaRule, Service, nearest};
+use oaas_catalog::{OptionIndex, OptionInfo, OptionKind, ReplicaRule, Service};
+use oaas_feedback::nearest;
 
 use crate::blueprint::Blueprint;
 use crate::inputs::Inputs;

@@ -130,7 +130,7 @@ fn a_port_of_another_instance_is_in_the_way() {
     assert_eq!(
         said(&host, &options()),
         ["port 30080 of 127.0.0.1 is published by another embedded cluster (nftables table oaas_two)\n  \
-          publish another port, or take the other cluster down"]
+          publish another port, or take the other cluster down: oaas --instance NAME down"]
     );
 }
 
