@@ -98,7 +98,8 @@ impl Report {
 /// What a cause says. The client of Kubernetes wraps it into words for programmers.
 fn words(cause: &(dyn Error + 'static)) -> String {
     let boxed = || cause.downcast_ref::<Box<kube::Error>>().map(AsRef::as_ref);
-    match cause.downcast_ref::<kube::Error>().or_else(boxed) {
+    let streamed = || cause.downcast_ref::<std::io::Error>()?.get_ref()?.downcast_ref::<kube::Error>();
+    match cause.downcast_ref::<kube::Error>().or_else(boxed).or_else(streamed) {
         Some(kube::Error::Api(status)) => status.message.clone(),
         Some(kube::Error::Service(source)) => source.to_string(),
         _ => cause.to_string(),

@@ -117,6 +117,23 @@ fn a_corrupt_package_is_told_and_fetched_again() {
 }
 
 #[test]
+fn a_corrupt_guest_disk_is_told_and_made_again() {
+    let mut place = Place::new();
+    with_mirror(&mut place, empty());
+    let directory = place.cache().join("guest").join(oaas_guest::key());
+    fs::create_dir_all(&directory).unwrap();
+    fs::write(directory.join(format!("{}.qcow2", oaas_guest::NAME)), "not a disk").unwrap();
+    fs::write(directory.join("sha256"), archive::sha256_of(b"a disk")).unwrap();
+    let said = place.run(&["image", "build", "oaas"]);
+    assert!(said.stderr.contains("images: the cached disk is damaged; builds it again\n"), "{}", said.stderr);
+    assert_eq!(said.code, Some(3), "{}", said.stderr);
+    let error = said.error();
+    assert!(error.starts_with("error: failed to fetch the packages of the guest image\n"), "{error}");
+    let hint = "\nhint: the mirror has moved on: renew images/guest/packages.lock\n";
+    assert!(error.ends_with(hint), "{error}");
+}
+
+#[test]
 fn a_mirror_that_moved_on_is_told_with_what_to_do() {
     let mut place = Place::new();
     let mirror = with_mirror(&mut place, empty());

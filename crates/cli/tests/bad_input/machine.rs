@@ -13,7 +13,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use oaas_node::{Instance, Network};
 
-use crate::program::{INSTANCE, Place, alone, cover, finish, shell};
+use crate::program::{INSTANCE, Place, Said, alone, cover, finish, shell};
 
 /// A machine with so much memory.
 fn with_memory(place: &Place, mebibytes: u64) {
@@ -24,20 +24,37 @@ fn instance() -> Instance {
     INSTANCE.parse().unwrap()
 }
 
-#[test]
-fn an_ordinary_user_is_told_to_be_root() {
+/// Run the program as an ordinary user, from a directory of that user's.
+fn as_nobody(arguments: &'static [&'static str]) -> Said {
+    const NOBODY: u32 = 65534;
     alone(|| {
         let place = Place::new();
+        let home = tempfile::tempdir_in("/tmp").unwrap();
+        std::os::unix::fs::chown(home.path(), Some(NOBODY), Some(NOBODY)).unwrap();
         // The program, where everybody may run it.
-        let directory = tempfile::tempdir_in("/tmp").unwrap();
-        fs::set_permissions(directory.path(), PermissionsExt::from_mode(0o755)).unwrap();
-        let program = directory.path().join("oaas");
+        let program = home.path().join("oaas");
         fs::write(&program, "").unwrap();
         cover(program.to_str().unwrap(), Path::new(env!("CARGO_BIN_EXE_oaas")));
-        let said = finish(place.command(&program, &["up"]).uid(65534).gid(65534).spawn().unwrap());
-        said.assert(3, "error: an embedded cluster needs root\nhint: run it with sudo\n");
+        let mut command = place.command(&program, arguments);
+        command.env("OAAS_CACHE_DIR", home.path().join("cache"));
+        let said = finish(command.uid(NOBODY).gid(NOBODY).spawn().unwrap());
         nix::mount::umount(&program).unwrap();
-    });
+        said
+    })
+}
+
+#[test]
+fn an_ordinary_user_is_told_to_be_root() {
+    as_nobody(&["up"]).assert(3, "error: an embedded cluster needs root\nhint: run it with sudo\n");
+}
+
+#[test]
+fn an_ordinary_user_cannot_build_images() {
+    as_nobody(&["image", "build", "base"]).assert(
+        3,
+        "error: failed to build images as an ordinary user\n\
+         hint: run it as root: files in images have owners, and packages are configured in a root of their own\n",
+    );
 }
 
 #[test]
@@ -60,11 +77,12 @@ fn more_than_the_machine_has() {
         with_memory(&place, 3072);
         place.run(&["up"])
     });
-    said.assert(
+    said.assert_wants(
         2,
         "error: the resource is refused: 1 problem\n      \
-         spec: the cloud wants 3848 MiB of memory, but the nodes have 1888 MiB; take fewer replicas, or more or larger \
+         spec: the cloud wants {} MiB of memory, but the nodes have 1888 MiB; take fewer replicas, or more or larger \
          nodes\nhint: docs/reference.md lists every field\n",
+        1888,
     );
 }
 
@@ -144,6 +162,23 @@ fn a_port_that_the_resource_names_is_looked_at() {
     });
     assert_eq!(said.code, Some(3), "{}", said.stderr);
     assert!(said.error().starts_with("error: port 31234 of 127.0.0.1 is taken by "), "{}", said.stderr);
+}
+
+#[test]
+fn a_port_that_another_cluster_publishes() {
+    let said = alone(|| {
+        shell(
+            "nft 'table ip oaas_other { chain published { type nat hook output priority -100; \
+             ip daddr 127.0.0.1 tcp dport 30080 dnat to 10.87.9.11:30080; }; }'",
+        );
+        Place::new().run(&["up"])
+    });
+    said.assert(
+        3,
+        "error: port 30080 of 127.0.0.1 is published by another embedded cluster (nftables table oaas_other)\n\
+         hint: publish another port, or take the other cluster down: oaas --instance NAME down (spec.publish of the \
+         resource; or another address with --listen)\n",
+    );
 }
 
 #[test]

@@ -14,7 +14,7 @@ use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 
 /// How long one run may take; what is wrong is to be told long before.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// The instance that these tests name; none is ever made.
 pub const INSTANCE: &str = "badinput";
@@ -32,6 +32,16 @@ impl Said {
     pub fn error(&self) -> &str {
         let at = self.stderr.find("error: ").unwrap_or_else(|| panic!("no error was told: {self:?}"));
         &self.stderr[at..]
+    }
+
+    /// Check the exit code and the whole error, which says how much memory the cloud wants: `{}` stands for it, as the
+    /// catalog decides it. It is more than this.
+    #[track_caller]
+    pub fn assert_wants(&self, code: i32, error: &str, more_than: u64) {
+        let rest = self.error().split_once("the cloud wants ").unwrap_or_else(|| panic!("{}", self.stderr)).1;
+        let wants = rest.split(' ').next().unwrap();
+        assert!(wants.parse::<u64>().unwrap() > more_than, "{}", self.stderr);
+        self.assert(code, &error.replace("{}", wants));
     }
 
     /// Check the exit code and the whole error.
