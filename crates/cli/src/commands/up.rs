@@ -183,7 +183,8 @@ async fn bring_up(
     let part = task.child(format!("cloud {namespace}/{name}"));
     let applied = bringup::apply(&client, &cloud).await?;
     let patience = Duration::from_secs(arguments.timeout);
-    let Waited { status, waited } = part.end_with(bringup::wait(&client, &cloud, &revision, patience, &part).await)?;
+    let Waited { status, waited } =
+        part.end_with(bringup::wait(&client, &cloud, &revision, patience, &part).await)?;
 
     let endpoints = status.endpoints.clone().unwrap_or_default();
     let ports = task.child("ports of this machine");
