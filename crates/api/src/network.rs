@@ -30,7 +30,7 @@ pub struct Network {
     rule("self.kind != 'vlan' || has(self.vlan)", "kind vlan needs vlan: the tag, 1 to 4094"),
     rule("self.kind != 'flat' || !has(self.vlan)", "vlan is set but kind is flat: set kind: vlan"),
     rule("!has(self.gateway) || !isCIDR(self.cidr) || !isIP(self.gateway) || cidr(self.cidr).containsIP(self.gateway)",
-        "gateway is outside cidr"),
+        "gateway is outside cidr: take an address of that network, or leave it out"),
     rule("!has(self.pool) || !has(self.pools)", "pool is short for pools: set one of them"),
 ]))]
 pub struct ExternalNetwork {

@@ -113,7 +113,7 @@ fn rules_of_the_schema_run_before_sending() {
         [
             "line 6: spec.services: 'galera', 'rabbitmq', 'etcd', 'ovn-nb', 'ovn-sb' vote: replicas must be odd (1, \
              3, 5), else a half split stops the cloud",
-            "line 10: spec.network.external[0]: gateway is outside cidr",
+            "line 10: spec.network.external[0]: gateway is outside cidr: take an address of that network, or leave it out",
             "line 13: spec.network.external[1]: kind vlan needs vlan: the tag, 1 to 4094",
             "line 15: spec.network.external[1].cidr: not a network: write it like 192.168.100.0/24",
         ]

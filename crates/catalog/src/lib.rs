@@ -21,7 +21,7 @@ pub use component::{
     VolumeSource, WorkloadKind,
 };
 pub use load::{Catalog, LoadError};
-pub use options::{OlderName, OptionCatalog, OptionIndex, OptionInfo, OptionKind, nearest};
+pub use options::{OlderName, OptionCatalog, OptionIndex, OptionInfo, OptionKind};
 pub use release::{Profile, ProfileService, Release};
 pub use service::{Api, ConfigFile, FileFormat, Fragment, Job, Provides, SecretKind, SecretSpec, Service};
 pub use value::{Reference, Scalar, Segment, Tree, Value};

@@ -155,24 +155,3 @@ impl OptionIndex {
             .map(|(name, _)| name.as_str())
     }
 }
-
-/// The candidate nearest to a name that does not exist, if any is near enough to have been meant.
-pub fn nearest<'a>(name: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    candidates
-        .map(|candidate| (strsim::jaro_winkler(name, candidate), candidate))
-        .filter(|(likeness, _)| *likeness > 0.8)
-        .max_by(|(a, _), (b, _)| a.total_cmp(b))
-        .map(|(_, candidate)| candidate)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_nearest_name_is_found() {
-        let names = ["rabbit_quorum_queue", "rabbit_ha_queues", "ssl"];
-        assert_eq!(nearest("rabbit_quorum_queues", names.into_iter()), Some("rabbit_quorum_queue"));
-        assert_eq!(nearest("zzz", names.into_iter()), None);
-    }
-}

@@ -5,8 +5,8 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 use std::time::{Duration, Instant};
 
 use k8s_openapi::api::core::v1::Namespace;
+use kube::Client;
 use kube::api::{Api, Patch, PatchParams};
-use kube::{Client, ResourceExt};
 use oaas_api::status::Endpoints;
 use oaas_api::{OpenStack, OpenStackSpec, OpenStackStatus, Phase};
 use oaas_feedback::{Explain, Kind, Task};
@@ -15,6 +15,8 @@ use oaas_node::PortMap;
 use oaas_plan::{Image, PublishKey};
 use serde_json::json;
 use snafu::{ResultExt, Snafu};
+
+use crate::wanted::{self, Listed};
 
 /// The field manager of what people apply.
 const MANAGER: &str = "oaas-cli";
@@ -37,7 +39,7 @@ pub enum Error {
         source: Box<kube::Error>,
     },
     /// The resource has mistakes.
-    #[snafu(display("the resource is refused: {}", lines.join("\n")))]
+    #[snafu(display("the resource is refused: {}", Listed(lines)))]
     Refused {
         /// Each mistake.
         lines: Vec<String>,
@@ -94,7 +96,8 @@ pub struct Waited {
 
 /// Namespace and name of a cloud.
 pub fn place(cloud: &OpenStack) -> (String, String) {
-    (cloud.namespace().unwrap_or_else(|| "default".into()), cloud.name_any())
+    let id = wanted::id(cloud);
+    (id.namespace, id.name)
 }
 
 /// Apply namespace and resource. Says whether the resource is another one than before.

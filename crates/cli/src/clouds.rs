@@ -4,11 +4,11 @@ use clap::Args;
 use kube::api::ListParams;
 use kube::{Api, Client, ResourceExt};
 use oaas_api::OpenStack;
-use oaas_feedback::{Explain, Kind};
+use oaas_feedback::{Explain, Kind, nearest};
 use snafu::Snafu;
 
 use crate::kubernetes::{self, Error as ClusterError, Patience};
-use crate::names::{CloudName, nearest_of};
+use crate::names::CloudName;
 
 /// The option that names a cloud.
 #[derive(Debug, Clone, Args)]
@@ -77,7 +77,7 @@ impl Explain for Error {
     fn hint(&self) -> Option<String> {
         Some(match self {
             Self::None | Self::NotInstalled => "`oaas up` makes a cloud".to_owned(),
-            Self::Unknown { wanted, known } => match nearest_of(wanted, known) {
+            Self::Unknown { wanted, known } => match nearest(wanted, known) {
                 Some(nearest) => format!("the nearest is `{nearest}`"),
                 None => format!("the clouds are: {}", known.join(", ")),
             },

@@ -1,14 +1,15 @@
 //! The demo guest's disk, built once and kept by the hash of what it is made from.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use oaas_feedback::{Explain, Kind, Task};
 use oaas_guest::{GuestInputs, LockedPackage};
+use oaas_image::debian::fetch::{self, Wanted};
+use oaas_image::debian::lock::Archive;
 use oaas_image::debian::mirror::{self, Mirrors};
 use oaas_image::{Cache, archive};
-use snafu::{ResultExt, Snafu, ensure};
-use tokio::process::Command;
+use snafu::{ResultExt, Snafu};
 
 /// Why there is no guest disk.
 #[derive(Debug, Snafu)]
@@ -27,17 +28,11 @@ pub enum Error {
         /// What the system said.
         source: std::io::Error,
     },
-    /// apt cannot be run.
-    #[snafu(display("failed to run apt's downloader"))]
-    Downloader {
-        /// What the system said.
-        source: std::io::Error,
-    },
     /// Packages are not to be had.
-    #[snafu(display("failed to fetch packages of the guest image: {said}"))]
+    #[snafu(display("failed to fetch the packages of the guest image"))]
     Fetch {
-        /// What apt said last.
-        said: String,
+        /// Why.
+        source: fetch::Error,
     },
     /// The disk was not built.
     #[snafu(display("failed to build the guest image"))]
@@ -50,8 +45,8 @@ pub enum Error {
 impl Explain for Error {
     fn kind(&self) -> Kind {
         match self {
-            Self::Mirror { .. } | Self::Cache { .. } | Self::Downloader { .. } => Kind::Environment,
-            Self::Fetch { .. } => Kind::Integrity,
+            Self::Mirror { .. } | Self::Cache { .. } => Kind::Environment,
+            Self::Fetch { source } => source.kind(),
             Self::Build { source } => source.kind(),
         }
     }
@@ -59,11 +54,16 @@ impl Explain for Error {
     fn hint(&self) -> Option<String> {
         match self {
             Self::Mirror { source } => source.hint(),
-            Self::Fetch { .. } => {
-                Some("the mirror may have moved on: renew images/guest/packages.lock".into())
+            // The guest's lock is not one that `oaas image lock` renews.
+            Self::Fetch { source: fetch::Error::Gone { .. } } => {
+                Some("the mirror has moved on: renew images/guest/packages.lock".into())
             }
+            Self::Fetch { source } => source.hint(),
             Self::Build { source } => source.hint(),
-            Self::Cache { .. } | Self::Downloader { .. } => None,
+            Self::Cache { path, .. } => Some(format!(
+                "make room at {}, or name a directory that you may write to with OAAS_CACHE_DIR",
+                path.display()
+            )),
         }
     }
 }
@@ -88,30 +88,18 @@ pub async fn ensure(cache: &Cache, task: &Task) -> Result<PathBuf, Error> {
 }
 
 async fn packages(cache: &Cache, task: &Task) -> Result<BTreeMap<String, PathBuf>, Error> {
-    let directory = cache.root().join("guest-debs");
-    std::fs::create_dir_all(&directory).context(CacheSnafu { path: &directory })?;
-    let place = |package: &LockedPackage| directory.join(format!("{}.deb", package.sha256));
-    let good = |path: &Path, package: &LockedPackage| {
-        archive::sha256(path).is_ok_and(|found| found == package.sha256)
-    };
     let locked = oaas_guest::locked_packages();
-    let missing: Vec<&LockedPackage> =
-        locked.iter().filter(|package| !good(&place(package), package)).collect();
-    if !missing.is_empty() {
-        task.status(format!("fetches {} packages", missing.len()));
-        let mirrors = Mirrors::of_machine(task).await.context(MirrorSnafu)?;
-        let mut apt = Command::new("/usr/lib/apt/apt-helper");
-        apt.args(["-o", "Acquire::Retries=3", "download-file"])
-            .env("LC_ALL", "C.UTF-8")
-            .current_dir(&directory);
-        for package in &missing {
-            let uri = format!("{}/{}", mirrors.main, package.pool_path);
-            apt.args([uri, place(package).display().to_string(), format!("SHA256:{}", package.sha256)]);
-        }
-        let output = apt.output().await.context(DownloaderSnafu)?;
-        let said = String::from_utf8_lossy(&output.stderr);
-        let said = said.trim().lines().last().unwrap_or("nothing").to_owned();
-        ensure!(output.status.success(), FetchSnafu { said });
-    }
-    Ok(locked.iter().map(|package| (package.name.to_owned(), place(package))).collect())
+    let wanted: Vec<Wanted<'_>> = locked
+        .iter()
+        .map(|LockedPackage { name, version, sha256, pool_path }| Wanted {
+            name,
+            version,
+            sha256,
+            archive: Archive::Main,
+            path: pool_path,
+        })
+        .collect();
+    let mirrors = Mirrors::of_machine(task).await.context(MirrorSnafu)?;
+    fetch::fetch(cache, &wanted, &mirrors, task).await.context(FetchSnafu)?;
+    Ok(locked.iter().map(|package| (package.name.to_owned(), cache.deb(package.sha256))).collect())
 }

@@ -5,13 +5,12 @@ use std::time::Duration;
 
 use kube::Client;
 use kube::config::{KubeConfigOptions, Kubeconfig, KubeconfigError};
-use oaas_feedback::{Explain, Kind};
+use oaas_feedback::{Explain, Kind, nearest};
 use oaas_node::Layout;
 use snafu::{ResultExt, Snafu};
 
 use crate::args::Global;
 use crate::directories;
-use crate::names::nearest_of;
 
 /// A cluster that does not answer is told quickly.
 const CONNECT: Duration = Duration::from_secs(5);
@@ -103,7 +102,7 @@ impl Explain for Error {
             }
             Self::Unreadable { .. } => "run it as root: the embedded cluster belongs to root".to_owned(),
             Self::Kubeconfig { .. } => "name a kubeconfig with `--kubeconfig FILE`".to_owned(),
-            Self::NoContext { context, known, .. } => match nearest_of(context, known) {
+            Self::NoContext { context, known, .. } => match nearest(context, known) {
                 Some(nearest) => format!("the nearest is `{nearest}`"),
                 None => format!("its contexts are: {}", known.join(", ")),
             },

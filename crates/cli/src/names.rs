@@ -88,27 +88,9 @@ impl fmt::Display for CloudName {
     }
 }
 
-/// The one of `known` that `given` most likely means; `None` when none is near.
-pub fn nearest_of<'a, S: AsRef<str>>(given: &str, known: &'a [S]) -> Option<&'a str> {
-    known
-        .iter()
-        .map(|name| (strsim::jaro_winkler(given, name.as_ref()), name.as_ref()))
-        .filter(|(likeness, _)| *likeness > 0.75)
-        .max_by(|a, b| a.0.total_cmp(&b.0))
-        .map(|(_, name)| name)
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{CloudName, Error, nearest_of};
-
-    #[test]
-    fn the_nearest_name_is_near() {
-        let known = ["keystone", "nova-api", "nova-compute"];
-        assert_eq!(nearest_of("keyston", &known), Some("keystone"));
-        assert_eq!(nearest_of("nova-comptue", &known), Some("nova-compute"));
-        assert_eq!(nearest_of("zaqar", &known), None);
-    }
+    use super::{CloudName, Error};
 
     #[test]
     fn a_bad_name_is_answered_with_the_nearest_good_one() {

@@ -54,13 +54,14 @@ pub struct Report {
 impl Report {
     /// Everything that the error says: its message, its sources outermost first, its hint.
     pub fn of(error: &dyn Explain) -> Self {
-        let causes = std::iter::successors(error.source(), |cause| (*cause).source())
-            .map(ToString::to_string)
-            .collect::<Vec<_>>();
-        // A source that its parent hands on unchanged (a transparent variant) or repeats at its end is said once.
+        let causes =
+            std::iter::successors(error.source(), |cause| (*cause).source()).map(words).collect::<Vec<_>>();
+        // A source that its parent hands on unchanged (a transparent variant) or repeats at its end is said once; so is one
+        // that only adds the name of its kind.
         let mut message = vec![error.to_string()];
         for cause in causes {
-            if !message.last().is_some_and(|said| said.ends_with(&cause)) {
+            let repeats = |said: &String| said.ends_with(&cause) || cause.starts_with(&format!("{said}: "));
+            if !message.last().is_some_and(repeats) {
                 message.push(cause);
             }
         }
@@ -91,6 +92,17 @@ impl Report {
             "causes": self.causes,
             "hint": self.hint,
         })
+    }
+}
+
+/// What a cause says. The client of Kubernetes wraps it into words for programmers.
+fn words(cause: &(dyn Error + 'static)) -> String {
+    let boxed = || cause.downcast_ref::<Box<kube::Error>>().map(AsRef::as_ref);
+    let streamed = || cause.downcast_ref::<std::io::Error>()?.get_ref()?.downcast_ref::<kube::Error>();
+    match cause.downcast_ref::<kube::Error>().or_else(boxed).or_else(streamed) {
+        Some(kube::Error::Api(status)) => status.message.clone(),
+        Some(kube::Error::Service(source)) => source.to_string(),
+        _ => cause.to_string(),
     }
 }
 

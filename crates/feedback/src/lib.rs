@@ -4,10 +4,13 @@
 //! everything and turn every error into a message, a hint and an exit code:
 //!
 //! - [`Task`]: a handle on one line of the progress tree; it sends [`Event`]s to a [`Sink`].
-//! - [`Explain`]: what an error adds for people: its [`Kind`] (the exit code) and a hint.
+//! - [`Explain`]: what an error adds for people: its [`Kind`] (the exit code) and a hint; [`nearest`] finds the right name
+//!   for hints.
 
 mod explain;
+mod nearest;
 mod task;
 
 pub use explain::{Explain, Kind};
+pub use nearest::nearest;
 pub use task::{Event, Null, Outcome, Sink, Task, TaskId};

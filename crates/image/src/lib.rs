@@ -34,7 +34,7 @@ pub mod sbom;
 pub mod store;
 pub mod tree;
 
-pub use build::{BuildOptions, build, extract, list};
+pub use build::{BuildOptions, artefacts, build, extract, list};
 pub use oci::{BuiltImage, BuiltImages, BuiltLayer};
 pub use recipe::Recipes;
 pub use store::Cache;

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use include_dir::{Dir, include_dir};
-use oaas_feedback::{Explain, Kind};
+use oaas_feedback::{Explain, Kind, nearest};
 use serde::{Deserialize, Serialize};
 use snafu::{OptionExt as _, ResultExt as _, Snafu, ensure};
 
@@ -216,14 +216,10 @@ impl Explain for Error {
 
     fn hint(&self) -> Option<String> {
         match self {
-            Self::Unknown { name, known } => {
-                let near =
-                    known.iter().find(|k| k.starts_with(name.as_str()) || name.starts_with(k.as_str()));
-                Some(match near {
-                    Some(near) => format!("did you mean {near:?}? There are: {}", known.join(", ")),
-                    None => format!("there are: {}", known.join(", ")),
-                })
-            }
+            Self::Unknown { name, known } => Some(match nearest(name, known) {
+                Some(near) => format!("did you mean {near:?}? There are: {}", known.join(", ")),
+                None => format!("there are: {}", known.join(", ")),
+            }),
             _ => None,
         }
     }

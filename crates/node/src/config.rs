@@ -112,6 +112,16 @@ fn resolv_conf(dns: &[Ipv4Addr]) -> String {
     dns.iter().map(|server| format!("nameserver {server}\n")).collect()
 }
 
+/// Memory that the kubelet keeps free at any price, in MiB.
+const EVICTION_MEBIBYTES: u64 = 128;
+
+/// Memory that the pods of a cluster of this many nodes may take on this machine, in MiB.
+pub fn memory_for_pods(nodes: u8) -> u64 {
+    let memory = crate::observe::memory();
+    let node = (memory >> 20).saturating_sub(reserved_mebibytes(memory, nodes) + EVICTION_MEBIBYTES);
+    node * u64::from(nodes.max(1))
+}
+
 /// How much memory of the machine is not for pods of this node, in MiB: other nodes' shares, the machine's own
 /// needs, and the guests that QEMU runs outside of pods.
 fn reserved_mebibytes(memory: u64, nodes: u8) -> u64 {
@@ -161,7 +171,7 @@ fn kubelet(facts: &Facts) -> Value {
         // The node's disk is the machine's, shared with all else on it. The usual tenth of a large disk may be in
         // use for years with hundreds of gigabytes free; what matters is that writes go on.
         "evictionHard": {
-            "memory.available": "128Mi",
+            "memory.available": format!("{EVICTION_MEBIBYTES}Mi"),
             "nodefs.available": "1Gi",
             "nodefs.inodesFree": "1%",
             "imagefs.available": "0%",

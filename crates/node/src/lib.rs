@@ -57,7 +57,7 @@ mod up;
 pub use artefacts::{ArtefactError, Artefacts, KUBERNETES, ensure as build_programs};
 pub use bootstrap::BootstrapError;
 pub use command::CommandError;
-pub use config::REGISTRY;
+pub use config::{REGISTRY, memory_for_pods};
 pub use down::{Files, down, host_changes};
 pub use error::Error;
 pub use files::FileError;

@@ -72,6 +72,8 @@ pub struct Listener {
 pub struct Firewall {
     /// Which tool.
     pub tool: Tool,
+    /// The chain of nftables whose policy it is, as nft names it: family, table, chain.
+    pub chain: Option<String>,
     /// Its rules as text.
     pub rules: String,
 }
@@ -112,7 +114,7 @@ pub async fn observe(options: &Options) -> Host {
     let (open_files, _) = getrlimit(Resource::RLIMIT_NOFILE).map_or((0, 0), |(soft, hard)| (hard, soft));
     let file_systems = fs::read_to_string("/proc/filesystems").unwrap_or_default();
     Host {
-        is_root: nix::unistd::geteuid().is_root(),
+        is_root: is_root(),
         memory: memory(),
         free,
         missing: crate::preflight::PROGRAMS
@@ -135,12 +137,17 @@ pub async fn observe(options: &Options) -> Host {
         open_files,
         may_lower_oom_score: may_lower_oom_score(),
         listeners: listeners(),
-        links: links(&command::run("ip", &["-4", "-j", "address"]).await.unwrap_or_default()),
+        links: links(&command::run("ip", &["-j", "address"]).await.unwrap_or_default()),
         routes: routes(&command::run("ip", &["-4", "-j", "route"]).await.unwrap_or_default()),
         published: published(&rules, &options.instance.table()),
         firewalls: firewalls(&rules, &legacy),
         own: if layout.root().exists() { own } else { BTreeSet::new() },
     }
+}
+
+/// Does this process belong to root?
+pub fn is_root() -> bool {
+    nix::unistd::geteuid().is_root()
 }
 
 /// The machine's memory, in bytes.
@@ -272,11 +279,11 @@ fn routes(json: &str) -> Vec<(Ipv4Net, String)> {
 
 /// Who drops forwarded packets by default, in the text of `nft list ruleset` and `iptables-legacy -S`.
 fn firewalls(nft: &str, legacy: &str) -> Vec<Firewall> {
-    let drops_in_nft = nft.lines().any(|line| line.contains("hook forward") && line.contains("policy drop"));
+    let chain = dropping_chain(nft);
     let drops_in_legacy = legacy.lines().any(|line| line.trim() == "-P FORWARD DROP");
     let all = format!("{nft}\n{legacy}");
     let firewalld = nft.contains("table inet firewalld");
-    if !drops_in_nft && !drops_in_legacy && !firewalld {
+    if chain.is_none() && !drops_in_legacy && !firewalld {
         return Vec::new();
     }
     let tool = if firewalld {
@@ -288,7 +295,21 @@ fn firewalls(nft: &str, legacy: &str) -> Vec<Firewall> {
     } else {
         Tool::Other
     };
-    vec![Firewall { tool, rules: all }]
+    vec![Firewall { tool, chain, rules: all }]
+}
+
+/// The chain that drops forwarded packets by default, in the text of `nft list ruleset`.
+fn dropping_chain(nft: &str) -> Option<String> {
+    let (mut table, mut chain) = ("", "");
+    for line in nft.lines().map(str::trim) {
+        let opened = |kind: &str| line.strip_prefix(kind).and_then(|rest| rest.strip_suffix(" {"));
+        table = opened("table ").unwrap_or(table);
+        chain = opened("chain ").unwrap_or(chain);
+        if line.contains("hook forward") && line.contains("policy drop") {
+            return Some(format!("{table} {chain}"));
+        }
+    }
+    None
 }
 
 /// Ports that tables of other instances publish, in the text of `nft list ruleset`.
@@ -334,7 +355,7 @@ mod tests {
 
     #[test]
     fn links_and_routes_of_iproute2() {
-        let text = r#"[{"ifname":"eth0","addr_info":[{"local":"192.0.2.2","prefixlen":24}]},{"ifname":"x"}]"#;
+        let text = r#"[{"ifname":"eth0","addr_info":[{"local":"192.0.2.2","prefixlen":24},{"local":"fe80::1","prefixlen":64}]},{"ifname":"x"}]"#;
         assert_eq!(links(text)["eth0"], ["192.0.2.2/24".parse::<Ipv4Net>().unwrap()]);
         assert!(links(text)["x"].is_empty());
         let text = r#"[{"dst":"default","dev":"eth0"},{"dst":"10.87.0.0/24","dev":"br"},{"dst":"10.1.1.1","dev":"y"}]"#;
@@ -346,6 +367,9 @@ mod tests {
     fn firewalls_are_told_apart() {
         let docker = "table ip filter {\n chain FORWARD {\n  type filter hook forward priority filter; policy drop;\n  jump DOCKER-USER\n }\n}";
         assert_eq!(firewalls(docker, "")[0].tool, Tool::Docker);
+        let own = "table inet mine {\n\tchain input {\n\t}\n\tchain forward {\n\t\ttype filter hook forward priority filter; policy drop;\n\t}\n}";
+        let found = &firewalls(own, "")[0];
+        assert_eq!((found.tool, found.chain.as_deref()), (Tool::Other, Some("inet mine forward")));
         assert_eq!(firewalls("", "-P FORWARD DROP\n-N ufw-before-forward\n")[0].tool, Tool::Ufw);
         assert_eq!(firewalls("table inet firewalld {\n}", "")[0].tool, Tool::Firewalld);
         assert!(

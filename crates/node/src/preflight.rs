@@ -144,10 +144,12 @@ pub enum Finding {
         link: String,
     },
     /// Forwarded packets are dropped.
-    #[snafu(display("{} drops packets that the host forwards for the cluster", tool_name(*tool)))]
+    #[snafu(display("{}{} drops packets that the host forwards for the cluster", tool_name(*tool), in_chain(chain.as_ref())))]
     Firewall {
         /// Who does.
         tool: Tool,
+        /// The chain of nftables that does, where it is one.
+        chain: Option<String>,
         /// What lets them pass.
         command: String,
     },
@@ -155,6 +157,10 @@ pub enum Finding {
 
 fn by(owner: Option<&(String, i32)>) -> String {
     owner.map(|(name, pid)| format!(" by {name} (process {pid})")).unwrap_or_default()
+}
+
+fn in_chain(chain: Option<&String>) -> String {
+    chain.map(|chain| format!(" (nftables chain {chain})")).unwrap_or_default()
 }
 
 const fn tool_name(tool: Tool) -> &'static str {
@@ -205,7 +211,9 @@ impl Explain for Finding {
             Self::Port { port, .. } => {
                 format!("free it (ss -ltnp 'sport = :{port}' says who has it) or publish another port")
             }
-            Self::Published { .. } => "publish another port, or take the other cluster down".into(),
+            Self::Published { .. } => {
+                "publish another port, or take the other cluster down: oaas --instance NAME down".into()
+            }
             Self::Link { name } => format!(
                 "see what it is: ip -d link show {name}; remove it if it is left over: ip link delete {name}; or choose another instance name"
             ),
@@ -248,13 +256,20 @@ impl Report {
             .unwrap_or_default()
     }
 
+    /// What is in the way, with the packages that [`install`] can install.
+    pub fn obstacles(&self) -> impl Iterator<Item = &Finding> {
+        self.findings.iter().filter(|finding| !finding.is_warning())
+    }
+
     /// Fails with the first finding that is in the way, if any.
     pub fn require_fit(&self) -> Result<(), Finding> {
-        match self.findings.iter().find(|finding| !finding.is_warning()) {
-            Some(finding) => Err(finding.clone()),
-            None => Ok(()),
-        }
+        self.obstacles().next().cloned().map_or(Ok(()), Err)
     }
+}
+
+/// Do we have all rights? Told before anything is looked at or written.
+pub fn require_root() -> Result<(), Finding> {
+    if crate::observe::is_root() { Ok(()) } else { Err(Finding::NotRoot) }
 }
 
 /// Look at the machine and judge it.
@@ -431,11 +446,19 @@ fn firewall_finding(firewall: &Firewall, options: &Options) -> Option<Finding> {
             each(|link| format!("firewall-cmd --permanent --zone=trusted --add-interface={link}"))
                 + "; firewall-cmd --reload"
         }
-        Tool::Other => each(|link| {
-            format!("iptables -I FORWARD -i {link} -j ACCEPT; iptables -I FORWARD -o {link} -j ACCEPT")
-        }),
+        Tool::Other => match &firewall.chain {
+            Some(chain) => {
+                let links = bridges.iter().map(|link| format!("\"{link}\"")).collect::<Vec<_>>().join(", ");
+                let rule = |end| format!("nft 'insert rule {chain} {end} {{ {links} }} accept'");
+                format!("{}; {}", rule("iifname"), rule("oifname"))
+            }
+            None => each(|link| {
+                let rule = |end| format!("iptables-legacy -I FORWARD {end} {link} -j ACCEPT");
+                format!("{}; {}", rule("-i"), rule("-o"))
+            }),
+        },
     };
-    Some(Finding::Firewall { tool: firewall.tool, command })
+    Some(Finding::Firewall { tool: firewall.tool, chain: firewall.chain.clone(), command })
 }
 
 #[cfg(test)]

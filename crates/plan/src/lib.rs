@@ -36,7 +36,8 @@ pub use diff::{Change, ChangeKind, diff};
 pub use document::{Content, Document, PublicEndpointModel, PublicRoute};
 pub use gates::{Gate, Gates, Wait, gates};
 pub use inputs::{
-    CloudId, ComponentState, Image, Images, Inputs, JobState, Node, Observed, PodsMade, RolloutState, revision,
+    CloudId, ComponentState, Image, Images, Inputs, JobState, Node, Observed, PodsMade, RolloutState,
+    revision,
 };
 pub use nodes::{NodePlan, node_plans};
 pub use overrides::ReplicaOwner;

@@ -5,11 +5,15 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 use oaas_api::{ConfigValue, Sections};
-use oaas_catalog::{OptionIndex, OptionInfo, OptionKind, ReplicaRule, Service, nearest};
+use oaas_catalog::{OptionIndex, OptionInfo, OptionKind, ReplicaRule, Service};
+use oaas_feedback::nearest;
 
 use crate::blueprint::Blueprint;
 use crate::inputs::Inputs;
 use crate::overrides::profile_name;
+
+/// The profile that needs least.
+const SMALLEST: &str = "tiny";
 
 /// One mistake in a resource.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -64,10 +68,12 @@ pub fn capacity(inputs: &Inputs<'_>, blueprint: &Blueprint) -> Vec<Problem> {
     vec![Problem {
         path: "spec".into(),
         message: format!("the cloud wants {wanted} MiB of memory, but the nodes have {there} MiB"),
-        hint: Some(format!(
-            "take profile tiny instead of {}, fewer replicas, or more nodes",
-            profile_name(inputs)
-        )),
+        hint: Some(match profile_name(inputs) {
+            SMALLEST => "take fewer replicas, or more or larger nodes".to_owned(),
+            larger => format!(
+                "take profile {SMALLEST} instead of {larger}, fewer replicas, or more or larger nodes"
+            ),
+        }),
     }]
 }
 
@@ -207,7 +213,8 @@ fn option_value(path: &str, value: &ConfigValue, info: &OptionInfo, problems: &m
         ConfigValue::Number(value) => value.to_string(),
         ConfigValue::Text(value) => value.clone(),
         ConfigValue::List(_) if !matches!(info.kind(), OptionKind::List | OptionKind::Multi) => {
-            problems.add(path, format!("takes one {}, not a list", info.type_name), None);
+            let hint = "write the one value, without brackets".to_owned();
+            problems.add(path, format!("takes one {}, not a list", info.type_name), Some(hint));
             return;
         }
         ConfigValue::List(_) | ConfigValue::Secret(_) => return,
@@ -298,7 +305,12 @@ fn networks(inputs: &Inputs<'_>, problems: &mut Problems) {
         }
         for (name, other) in &seen {
             if other.contains(&cidr) || cidr.contains(other) {
-                problems.add(format!("{path}.cidr"), format!("{cidr} overlaps with {other} of {name}"), None);
+                let hint = "take a network that shares no address with it".to_owned();
+                problems.add(
+                    format!("{path}.cidr"),
+                    format!("{cidr} overlaps with {other} of {name}"),
+                    Some(hint),
+                );
             }
         }
         for node in inputs.nodes {
@@ -315,12 +327,18 @@ fn networks(inputs: &Inputs<'_>, problems: &mut Problems) {
         let gateway = network.gateway.as_deref().map(|text| (text, text.parse::<IpAddr>()));
         let gateway = match gateway {
             Some((text, Err(_))) => {
-                problems.add(format!("{path}.gateway"), format!("{text} is not an address"), None);
+                let hint = format!("write one of {cidr}, or leave it out");
+                problems.add(format!("{path}.gateway"), format!("{text} is not an address"), Some(hint));
                 None
             }
             Some((_, Ok(address))) => {
                 if !cidr.contains(&address) {
-                    problems.add(format!("{path}.gateway"), format!("{address} is outside {cidr}"), None);
+                    let hint = format!("take an address of {cidr}");
+                    problems.add(
+                        format!("{path}.gateway"),
+                        format!("{address} is outside {cidr}"),
+                        Some(hint),
+                    );
                 }
                 Some(address)
             }
@@ -383,7 +401,8 @@ fn publish(inputs: &Inputs<'_>, problems: &mut Problems) {
             problems.add(path.clone(), format!("port {port} is taken by the Service {owner}"), hint);
         }
         if let Some((other, _)) = seen.iter().find(|(_, taken)| *taken == port) {
-            problems.add(path, format!("port {port} is {other}'s already"), None);
+            let hint = "give each its own, or leave one out to get a free one".to_owned();
+            problems.add(path, format!("port {port} is {other}'s already"), Some(hint));
         }
         seen.push((name, port));
     }

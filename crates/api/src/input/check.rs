@@ -2,10 +2,12 @@
 
 use std::collections::BTreeSet;
 
+use oaas_feedback::nearest;
 use serde_json::Value;
 
 use super::yaml::{Entry, Node, Yaml};
-use super::{Problem, nearest};
+use super::{Problem, as_dns_label};
+use crate::schema::DNS_LABEL;
 
 /// Adds every problem of `node` (at `path`) under `schema` to `problems`; `root` is the whole schema, for hints.
 pub(super) fn walk(root: &Value, schema: &Value, path: &str, node: &Node, problems: &mut Vec<Problem>) {
@@ -145,7 +147,9 @@ fn check_text(schema: &Value, path: &str, node: &Node, text: &str, problems: &mu
     if let Some(pattern) = schema["pattern"].as_str()
         && !matches(pattern, text)
     {
-        let hint = schema["description"].as_str().map(first_sentence);
+        let label = (pattern == DNS_LABEL).then(|| as_dns_label(text)).flatten();
+        let label = label.map(|near| format!("lower-case letters, digits and '-', such as `{near}`"));
+        let hint = label.or_else(|| schema["description"].as_str().map(first_sentence));
         problems.push(Problem {
             path: path.into(),
             place: node.place,

@@ -8,17 +8,15 @@
 //! CEL rules run when the shape is right, and rules that compare with the old resource run in the API server only.
 
 mod check;
-mod nearest;
 mod yaml;
 
 use std::fmt;
 
-use oaas_feedback::{Explain, Kind};
+use oaas_feedback::{Explain, Kind, nearest};
 use serde_json::Value;
 use serde_saphyr::Spanned;
 
 use crate::openstack::{NAME_MAX, OpenStack};
-pub use nearest::nearest;
 pub use yaml::Place;
 use yaml::{Node, Yaml};
 

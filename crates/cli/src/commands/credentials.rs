@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use clap::{Args, ValueEnum};
 use k8s_openapi::api::core::v1::Secret;
 use kube::{Api, ResourceExt};
-use oaas_feedback::{Explain, Kind};
+use oaas_feedback::{Explain, Kind, nearest};
 use oaas_plan::AUTHORITY;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -18,7 +18,6 @@ use crate::clouds::{self, CloudArgs};
 use crate::context::Context;
 use crate::directories;
 use crate::kubernetes::{ApiSnafu, Patience};
-use crate::names::nearest_of;
 use crate::report::Failure;
 
 /// The component whose configuration is the clients' `clouds.yaml`.
@@ -103,7 +102,7 @@ impl Explain for Error {
         match self {
             Self::NotYet { .. } => Some("`oaas why` says what it waits for".to_owned()),
             Self::Broken { .. } => None,
-            Self::NoUser { user, known } => Some(match nearest_of(user, known) {
+            Self::NoUser { user, known } => Some(match nearest(user, known) {
                 Some(nearest) => format!("the nearest is `{nearest}`"),
                 None => format!("the users are: {}", known.join(", ")),
             }),

@@ -118,12 +118,17 @@ pub async fn run(arguments: Arguments, context: &Context) -> Result<(), Failure>
 }
 
 async fn build(arguments: Build, context: &Context) -> Result<(), Failure> {
+    let needed = oaas_image::artefacts(&arguments.names)?;
     let progress = context.progress(arguments.trace);
-    let mut options = BuildOptions::of_user()?;
     let task = Task::root(progress.sink(), "images");
-    let cache = Cache::of_user()?;
-    options.artefacts.insert("guest".into(), guest::ensure(&cache, &task).await?);
-    let built = task.end_with(oaas_image::build(&options, &arguments.names, &task).await);
+    let built = async {
+        let mut options = BuildOptions::of_user()?;
+        if needed.contains("guest") {
+            options.artefacts.insert("guest".into(), guest::ensure(&Cache::of_user()?, &task).await?);
+        }
+        Ok::<_, Failure>(oaas_image::build(&options, &arguments.names, &task).await?)
+    };
+    let built = task.end_with(built.await);
     progress.finish()?;
     context.answer(&built?, table)
 }

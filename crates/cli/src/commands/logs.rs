@@ -61,14 +61,17 @@ impl Explain for Error {
     fn kind(&self) -> Kind {
         match self {
             Self::NoPod { .. } => Kind::Input,
-            Self::Broken { .. } => Kind::Failed,
+            Self::Broken { .. } => Kind::Environment,
         }
     }
 
     fn hint(&self) -> Option<String> {
         match self {
             Self::NoPod { component, known, .. } => Some(no_component_hint(component, known)),
-            Self::Broken { .. } => None,
+            Self::Broken { .. } => Some(
+                "the API server or the pod went away: `oaas status` shows what runs; the same command reads on"
+                    .to_owned(),
+            ),
         }
     }
 }

@@ -1,8 +1,6 @@
 //! `oaas plan`: what a resource would change, option by option, before it is applied.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
-use std::io::Read;
 use std::path::PathBuf;
 
 use clap::Args;
@@ -11,14 +9,13 @@ use kube::api::ListParams;
 use kube::{Api, Client, ResourceExt};
 use oaas_api::{OpenStack, OpenStackComponent, OpenStackSpec};
 use oaas_catalog::Catalog;
-use oaas_feedback::{Explain, Kind};
 use oaas_image::Cache;
 use oaas_plan::{
-    Blueprint, Change, ChangeKind, CloudId, CredentialKind, CredentialSpec, Credentials, Image, Images,
-    Inputs, Node, Observed, PlanError, Problem, Sensitive, blueprint, credentials, diff, validate,
+    Blueprint, Change, ChangeKind, CloudId, Credentials, Images, Inputs, Node, Observed, Sensitive,
+    blueprint, capacity, credentials, diff, validate,
 };
 use serde::Serialize;
-use snafu::{ResultExt, Snafu};
+use snafu::ResultExt;
 
 use crate::bringup;
 use crate::context::Context;
@@ -26,9 +23,7 @@ use crate::kubernetes::{self, ApiSnafu, Patience};
 use crate::progress::Style;
 use crate::progress::style::Tone;
 use crate::report::Failure;
-
-/// What stands for a secret that is not generated yet.
-const GENERATED: &str = "(will be generated)";
+use crate::wanted::{self, CatalogSnafu, Error, PlanSnafu};
 
 /// Arguments of `oaas plan`.
 #[derive(Debug, Args)]
@@ -36,65 +31,6 @@ pub struct Arguments {
     /// The resource; `-` reads it from stdin
     #[arg(short, long, value_name = "FILE")]
     pub file: PathBuf,
-}
-
-/// Why there is no plan.
-#[derive(Debug, Snafu)]
-pub enum Error {
-    /// The file cannot be read.
-    #[snafu(display("failed to read {}", path.display()))]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// What the system said.
-        source: std::io::Error,
-    },
-    /// The resource asks for something that cannot be done.
-    #[snafu(display("the resource is refused: {}", Listed(problems)))]
-    Refused {
-        /// Everything that is wrong with it.
-        problems: Vec<Problem>,
-    },
-    /// The program lacks something that it should have.
-    #[snafu(display("failed to plan the cloud"))]
-    Plan {
-        /// What.
-        source: PlanError,
-    },
-    /// The catalog that is compiled in cannot be read.
-    #[snafu(display("failed to read the service catalog of this program"))]
-    Catalog {
-        /// Why.
-        source: oaas_catalog::LoadError,
-    },
-}
-
-impl Explain for Error {
-    fn kind(&self) -> Kind {
-        match self {
-            Self::Read { .. } | Self::Refused { .. } => Kind::Input,
-            Self::Plan { .. } | Self::Catalog { .. } => Kind::Failed,
-        }
-    }
-
-    fn hint(&self) -> Option<String> {
-        match self {
-            Self::Read { .. } => Some("give the resource with `--file FILE`, or `-` for stdin".to_owned()),
-            Self::Refused { .. } => Some("docs/reference.md lists every field".to_owned()),
-            Self::Plan { .. } | Self::Catalog { .. } => None,
-        }
-    }
-}
-
-/// Problems as a list below the message.
-struct Listed<'a>(&'a [Problem]);
-
-impl fmt::Display for Listed<'_> {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let count = self.0.len();
-        write!(out, "{count} problem{}", if count == 1 { "" } else { "s" })?;
-        self.0.iter().try_for_each(|problem| write!(out, "\n  {problem}"))
-    }
 }
 
 /// What a resource would change.
@@ -135,9 +71,9 @@ struct Cluster {
 
 /// Print the plan.
 pub async fn run(arguments: &Arguments, context: &Context) -> Result<(), Failure> {
-    let wanted = read(&arguments.file)?;
+    let wanted = wanted::read(&arguments.file)?;
     let catalog = Catalog::built_in().context(CatalogSnafu)?;
-    let id = id(&wanted);
+    let id = wanted::id(&wanted);
     let cluster = match kubernetes::connect(&context.global, Patience::Answer).await {
         Ok(client) => look(&client, &id).await?,
         // Without a cluster everything is new; one that was named has to be there.
@@ -148,27 +84,6 @@ pub async fn run(arguments: &Arguments, context: &Context) -> Result<(), Failure
     let plan = plan(&catalog, &images, &id, &wanted.spec, &cluster)?;
     let style = Style::from_environment(context.colors());
     context.answer(&plan, |plan| text(plan, style))
-}
-
-/// The resource in a file, or on stdin.
-pub fn read(path: &std::path::Path) -> Result<OpenStack, Failure> {
-    let mut text = String::new();
-    if path.as_os_str() == "-" {
-        std::io::stdin().read_to_string(&mut text).context(ReadSnafu { path })?;
-    } else {
-        text = std::fs::read_to_string(path).context(ReadSnafu { path })?;
-    }
-    Ok(oaas_api::parse_resource(&text)?)
-}
-
-/// Which cloud a resource is about. Without a namespace it is the one of the cloud's own name.
-pub fn id(cloud: &OpenStack) -> CloudId {
-    let name = cloud.name_any();
-    CloudId {
-        namespace: cloud.namespace().unwrap_or_else(|| name.clone()),
-        uid: cloud.uid().unwrap_or_default(),
-        name,
-    }
 }
 
 /// What the cluster says.
@@ -261,15 +176,7 @@ fn mebibytes(quantity: &str) -> Option<u64> {
 /// Image names and references: what was built here, and the bare name of what was not.
 fn images(catalog: &Catalog) -> Result<Images, Failure> {
     let built = oaas_image::list(&Cache::of_user()?)?;
-    let of_services = catalog.services().values().flat_map(|service| {
-        let components = service.components.iter().map(|component| component.image.clone());
-        components.chain(service.jobs.iter().map(|job| job.image.clone()))
-    });
-    let of_releases = catalog.releases().values().map(|release| release.image.clone());
-    let mut images: Images = of_services
-        .chain(of_releases)
-        .map(|name| (name.clone(), Image::opaque(format!("oaas.local/{name}"))))
-        .collect();
+    let mut images = wanted::unbuilt(catalog);
     images.extend(built.images.iter().map(|(name, image)| (name.clone(), bringup::image(image))));
     Ok(images)
 }
@@ -293,12 +200,13 @@ fn plan(
         nodes: &cluster.nodes,
         observed: &cluster.observed,
     };
-    let problems = validate(&inputs(wanted, &cluster.secrets));
-    if !problems.is_empty() {
-        return RefusedSnafu { problems }.fail();
-    }
-    let secrets = with_generated(cluster.secrets.clone(), credentials(&inputs(wanted, &cluster.secrets)));
+    wanted::refuse(validate(&inputs(wanted, &cluster.secrets)))?;
+    let secrets =
+        wanted::with_generated(cluster.secrets.clone(), credentials(&inputs(wanted, &cluster.secrets)));
     let after = blueprint(&inputs(wanted, &secrets)).context(PlanSnafu)?;
+    if cluster.live.is_none() {
+        wanted::refuse(capacity(&inputs(wanted, &secrets), &after))?;
+    }
     let before = match &cluster.live {
         Some(live) => blueprint(&inputs(&live.spec, &secrets)).context(PlanSnafu)?,
         None => Blueprint { components: BTreeMap::new(), ..after.clone() },
@@ -312,29 +220,6 @@ fn plan(
         restarts: changes.iter().filter(|change| change.restarts).map(|c| c.component.clone()).collect(),
         changes: changes.into_iter().map(line).collect(),
     })
-}
-
-/// The secrets there are, and a word for those that will be generated.
-fn with_generated(mut secrets: Credentials, needed: Vec<CredentialSpec>) -> Credentials {
-    for spec in needed {
-        let known = secrets.entry(spec.name).or_default();
-        for key in keys(&spec.kind) {
-            known.entry((*key).to_owned()).or_insert_with(|| Sensitive::new(GENERATED.to_owned()));
-        }
-    }
-    secrets
-}
-
-/// The keys of a Secret that is generated.
-const fn keys(kind: &CredentialKind) -> &'static [&'static str] {
-    match kind {
-        CredentialKind::Password { username: Some(_) } => &["username", "password"],
-        CredentialKind::Password { username: None } => &["password"],
-        CredentialKind::FernetKeys => &["0", "1"],
-        CredentialKind::SshKey => &["ssh-privatekey", "ssh-publickey"],
-        CredentialKind::Authority => &["ca.crt", "ca.key"],
-        CredentialKind::Certificate { .. } => &["tls.crt", "tls.key", "ca.crt"],
-    }
 }
 
 fn line(change: Change) -> Line {
@@ -398,25 +283,10 @@ fn text(plan: &Plan, style: Style) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{Cluster, id, mebibytes, plan, text};
+    use super::{Cluster, mebibytes, plan, text};
     use crate::progress::Style;
+    use crate::wanted::{id, unbuilt};
     use oaas_catalog::Catalog;
-    use oaas_plan::{Image, Images};
-
-    fn images(catalog: &Catalog) -> Images {
-        let names = catalog.services().values().flat_map(|service| {
-            service
-                .components
-                .iter()
-                .map(|c| c.image.clone())
-                .chain(service.jobs.iter().map(|j| j.image.clone()))
-        });
-        let releases = catalog.releases().values().map(|release| release.image.clone());
-        names
-            .chain(releases)
-            .map(|name| (name.clone(), Image::opaque(format!("oaas.local/{name}"))))
-            .collect()
-    }
 
     fn planned(live: Option<&str>, wanted: &str) -> String {
         let catalog = Catalog::built_in().unwrap();
@@ -428,7 +298,7 @@ mod tests {
         };
         let wanted = resource(wanted);
         let cluster = Cluster { live: live.map(resource), ..Cluster::default() };
-        match plan(&catalog, &images(&catalog), &id(&wanted), &wanted.spec, &cluster) {
+        match plan(&catalog, &unbuilt(&catalog), &id(&wanted), &wanted.spec, &cluster) {
             Ok(plan) => text(&plan, Style::PLAIN),
             Err(error) => format!("error: {error}\n"),
         }

@@ -6,6 +6,8 @@
 //! Every step looks at what stands and does what is missing, so the same command goes on where an interrupted one
 //! stopped, and changes nothing where all is done.
 
+use std::fs::{File, TryLockError};
+use std::io::{ErrorKind, Read, Write};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -22,12 +24,12 @@ use snafu::{ResultExt, Snafu};
 use crate::bringup::{self, Waited};
 use crate::context::Context;
 use crate::report::Failure;
-use crate::{directories, guest, host};
+use crate::{fit, guest, host, wanted};
 
 /// Arguments of `oaas up`.
 #[derive(Debug, Args)]
 pub struct Arguments {
-    /// The cloud, as a resource; a small one with demo content when left out
+    /// The cloud, as a resource (`-` reads it from stdin); a small one with demo content when left out
     #[arg(short, long, value_name = "FILE")]
     file: Option<PathBuf>,
     /// Nodes of the embedded cluster
@@ -47,19 +49,13 @@ pub struct Arguments {
 /// Why a cloud cannot be brought up.
 #[derive(Debug, Snafu)]
 pub enum Error {
-    /// The resource's file cannot be read.
-    #[snafu(display("failed to read {}", path.display()))]
-    File {
-        /// The file.
-        path: PathBuf,
-        /// What the system said.
-        source: std::io::Error,
-    },
     /// Another `up` is at work.
-    #[snafu(display("another `oaas up` is at work for `{instance}`"))]
+    #[snafu(display("another `oaas up` is at work for `{instance}`: process {pid}"))]
     Busy {
         /// The instance.
         instance: String,
+        /// Who.
+        pid: String,
     },
     /// The lock cannot be had.
     #[snafu(display("failed to lock {}", path.display()))]
@@ -80,7 +76,6 @@ pub enum Error {
 impl Explain for Error {
     fn kind(&self) -> Kind {
         match self {
-            Self::File { .. } => Kind::Input,
             Self::Busy { .. } => Kind::Busy,
             Self::Lock { .. } => Kind::Environment,
             Self::NoImage { .. } => Kind::Failed,
@@ -89,9 +84,13 @@ impl Explain for Error {
 
     fn hint(&self) -> Option<String> {
         match self {
-            Self::File { .. } => Some("name a file that exists, or leave out `--file`".into()),
-            Self::Busy { .. } => Some("wait for it; `oaas status` shows how far it is".into()),
-            Self::Lock { .. } => Some("run it as root".into()),
+            Self::Busy { pid, .. } => {
+                Some(format!("wait for it (`oaas status` shows how far it is), or end it: kill {pid}"))
+            }
+            Self::Lock { source, .. } if source.kind() == ErrorKind::StorageFull => {
+                Some("the disk is full: make room, or choose another place with OAAS_STATE_DIR".into())
+            }
+            Self::Lock { .. } => Some("choose a directory that root may write to with OAAS_STATE_DIR".into()),
             Self::NoImage { .. } => None,
         }
     }
@@ -113,7 +112,9 @@ struct Done {
 /// Bring it up.
 pub async fn run(arguments: &Arguments, context: &Context) -> Result<(), Failure> {
     let mut options = host::options(&context.global, "up")?;
+    oaas_node::preflight::require_root()?;
     let cloud = resource(arguments)?;
+    wanted::check(&cloud)?;
     let _lock = lock(&options)?;
     let progress = context.progress(arguments.trace.clone());
     let task = Task::root(progress.sink(), format!("up {}", options.instance));
@@ -152,7 +153,14 @@ async fn bring_up(
     for warning in fit.warnings() {
         machine.status(warning.to_string());
     }
-    machine.end_with(fit.require_fit())?;
+    if let Err(unfit) = fit::require(&fit) {
+        machine.failed(unfit.summary());
+        return Err(unfit.into());
+    }
+    // A cloud that is there has its place; whether another one fits beside it, the operator knows.
+    let is_new = !options.layout().admin_kubeconfig().exists();
+    let memory = oaas_node::memory_for_pods(arguments.nodes);
+    machine.end_with(if is_new { wanted::fits(&cloud, memory) } else { Ok(()) })?;
 
     let ((), built) = tokio::try_join!(programs(options, task), images(task))?;
     let reference = |name: &'static str| {
@@ -175,7 +183,8 @@ async fn bring_up(
     let part = task.child(format!("cloud {namespace}/{name}"));
     let applied = bringup::apply(&client, &cloud).await?;
     let patience = Duration::from_secs(arguments.timeout);
-    let Waited { status, waited } = part.end_with(bringup::wait(&client, &cloud, &revision, patience, &part).await)?;
+    let Waited { status, waited } =
+        part.end_with(bringup::wait(&client, &cloud, &revision, patience, &part).await)?;
 
     let endpoints = status.endpoints.clone().unwrap_or_default();
     let ports = task.child("ports of this machine");
@@ -233,22 +242,31 @@ async fn operator(client: &Client, options: &InstallOptions, task: &Task) -> Res
 
 /// The resource of the file, or the small one with demo content.
 fn resource(arguments: &Arguments) -> Result<OpenStack, Failure> {
-    let text = match &arguments.file {
-        Some(path) => std::fs::read_to_string(path).context(FileSnafu { path })?,
-        None => include_str!("../demo.yaml").to_owned(),
-    };
-    Ok(oaas_api::parse_resource(&text)?)
+    match &arguments.file {
+        Some(path) => wanted::read(path),
+        None => Ok(oaas_api::parse_resource(include_str!("../demo.yaml"))?),
+    }
 }
 
-fn lock(options: &oaas_node::Options) -> Result<std::fs::File, Error> {
-    let directory = directories::state().join(options.instance.as_str());
-    std::fs::create_dir_all(&directory).context(LockSnafu { path: &directory })?;
-    let path = directory.join("up.lock");
-    let file = std::fs::File::create(&path).context(LockSnafu { path: &path })?;
+/// Become the one `up` of this instance. The file says which process that is.
+fn lock(options: &oaas_node::Options) -> Result<File, Error> {
+    let layout = options.layout();
+    std::fs::create_dir_all(layout.root()).context(LockSnafu { path: layout.root() })?;
+    let path = layout.root().join("up.lock");
+    let open = File::options().create(true).truncate(false).read(true).write(true).open(&path);
+    let mut file = open.context(LockSnafu { path: &path })?;
     match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(std::fs::TryLockError::WouldBlock) => BusySnafu { instance: options.instance.to_string() }.fail(),
-        Err(std::fs::TryLockError::Error(source)) => Err(Error::Lock { path, source }),
+        Ok(()) => {
+            let pid = std::process::id().to_string();
+            file.set_len(0).and_then(|()| file.write_all(pid.as_bytes())).context(LockSnafu { path })?;
+            Ok(file)
+        }
+        Err(TryLockError::WouldBlock) => {
+            let mut pid = String::new();
+            file.read_to_string(&mut pid).context(LockSnafu { path })?;
+            BusySnafu { instance: options.instance.to_string(), pid }.fail()
+        }
+        Err(TryLockError::Error(source)) => Err(Error::Lock { path, source }),
     }
 }
 

@@ -4,13 +4,12 @@ use std::fmt::Write;
 
 use clap::Args;
 use oaas_catalog::Catalog;
-use oaas_feedback::{Explain, Kind};
+use oaas_feedback::{Explain, Kind, nearest};
 use snafu::{ResultExt, Snafu};
 
 use crate::clouds::{self, CloudArgs};
 use crate::context::Context;
 use crate::kubernetes::Patience;
-use crate::names::nearest_of;
 use crate::progress::Style;
 use crate::progress::style::Tone;
 use crate::report::Failure;
@@ -66,7 +65,7 @@ impl Explain for Error {
 
 /// The nearest component, or all of them.
 pub fn no_component_hint(given: &str, known: &[String]) -> String {
-    match nearest_of(given, known) {
+    match nearest(given, known) {
         Some(nearest) => format!("the nearest is `{nearest}`"),
         None if known.is_empty() => "it has no component yet; `oaas why` says what it waits for".to_owned(),
         None => format!("its components are: {}", known.join(", ")),

@@ -207,7 +207,10 @@ fn room(message: &str) -> Option<String> {
                 .to_owned(),
         )
     } else if says("were unschedulable") {
-        Some("a node takes no new pods: `oaas kubectl get nodes`, then `oaas kubectl uncordon NODE`".to_owned())
+        Some(
+            "a node takes no new pods: `oaas kubectl get nodes`, then `oaas kubectl uncordon NODE`"
+                .to_owned(),
+        )
     } else if says("node affinity") || says("node selector") {
         Some("label a node, such as `oaas kubectl label node NODE controller=true`".to_owned())
     } else {

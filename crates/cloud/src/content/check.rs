@@ -5,6 +5,7 @@ use std::fmt;
 use std::net::IpAddr;
 
 use ipnet::IpNet;
+use oaas_feedback::nearest;
 
 use super::image::checksum;
 use super::lower::find_network;
@@ -491,14 +492,10 @@ impl Checker<'_> {
     }
 
     fn unknown(&mut self, path: String, kind: &str, name: &str, names: &[String]) {
-        let nearest = names.iter().max_by(|left, right| {
-            let near = |known: &str| strsim::jaro_winkler(known, name);
-            near(left).total_cmp(&near(right))
-        });
-        let hint = match nearest {
-            Some(nearest) if strsim::jaro_winkler(nearest, name) > 0.75 => format!("did you mean {nearest}?"),
-            Some(_) => format!("there are {}", names.join(", ")),
-            None => "declare it in the same content".to_owned(),
+        let hint = match nearest(name, names) {
+            Some(nearest) => format!("did you mean {nearest}?"),
+            None if names.is_empty() => "declare it in the same content".to_owned(),
+            None => format!("there are {}", names.join(", ")),
         };
         self.say(path, format!("there is no {kind} {name}"), Some(hint));
     }

@@ -18,7 +18,7 @@ pub fn inputs() -> GuestInputs {
     let sites = sites();
     let mut debs = BTreeMap::new();
     for package in locked_packages() {
-        let file = cache.join(format!("{}.deb", package.sha256));
+        let file = cache.join(package.sha256);
         if !file.exists() {
             fetch(&sites, package.pool_path, package.sha256, &file);
         }
@@ -33,7 +33,7 @@ fn cache_directory() -> PathBuf {
         .or_else(|| env::var_os("XDG_CACHE_HOME").map(|cache| Path::new(&cache).join("oaas")))
         .or_else(|| env::var_os("HOME").map(|home| Path::new(&home).join(".cache/oaas")))
         .expect("HOME, XDG_CACHE_HOME or OAAS_CACHE_DIR is set");
-    base.join("guest-debs")
+    base.join("debs")
 }
 
 /// The archives that apt is configured to use, in its order.

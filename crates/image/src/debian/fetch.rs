@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use oaas_feedback::{Explain, Kind, Task};
 use snafu::{ResultExt as _, Snafu};
 
-use super::lock::Package;
+use super::lock::{Archive, Package};
 use super::mirror::Mirrors;
 use crate::archive;
 use crate::process;
@@ -42,6 +42,14 @@ pub enum Error {
         /// Hex.
         got: String,
     },
+    /// The mirror cannot be spoken to.
+    #[snafu(display("failed to reach the Debian mirror {mirror}: {said}"))]
+    Unreachable {
+        /// The mirror.
+        mirror: String,
+        /// What apt says.
+        said: String,
+    },
     /// apt failed otherwise.
     #[snafu(display("failed to fetch {count} Debian packages"))]
     Apt {
@@ -69,7 +77,7 @@ pub enum Error {
 impl Explain for Error {
     fn kind(&self) -> Kind {
         match self {
-            Self::Gone { .. } => Kind::Environment,
+            Self::Gone { .. } | Self::Unreachable { .. } => Kind::Environment,
             Self::Hash { .. } => Kind::Integrity,
             Self::Apt { source, .. } => source.kind(),
             Self::Cache { source } => source.kind(),
@@ -80,6 +88,7 @@ impl Explain for Error {
     fn hint(&self) -> Option<String> {
         match self {
             Self::Gone { .. } => Some("the mirror has moved on: oaas image lock --refresh takes its signed, current versions and prints the difference".into()),
+            Self::Unreachable { .. } => Some("look at this machine's network and proxy settings, or name another mirror with OAAS_DEBIAN_MIRROR; the same command goes on".into()),
             Self::Hash { .. } => Some("the mirror or a proxy hands out another file under this name: try another mirror (OAAS_DEBIAN_MIRROR), or oaas image lock --refresh and read the difference".into()),
             Self::Apt { source, .. } => source.hint(),
             Self::Cache { source } => source.hint(),
@@ -88,14 +97,48 @@ impl Explain for Error {
     }
 }
 
-/// See that every package lies in the cache as locked.
+/// A package to fetch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Wanted<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// Its version.
+    pub version: &'a str,
+    /// Of the .deb, hex.
+    pub sha256: &'a str,
+    /// Which archive serves it.
+    pub archive: Archive,
+    /// Path below the archive.
+    pub path: &'a str,
+}
+
+impl<'a> From<&'a Package> for Wanted<'a> {
+    fn from(package: &'a Package) -> Self {
+        let Package { name, version, sha256, archive, path, .. } = package;
+        Self { name, version, sha256, archive: *archive, path }
+    }
+}
+
+/// See that every package lies in the cache as locked. What lies there and is something else is fetched again.
 pub async fn fetch(
     cache: &Cache,
-    packages: &[&Package],
+    packages: &[Wanted<'_>],
     mirrors: &Mirrors,
     task: &Task,
 ) -> Result<(), Error> {
-    let missing: Vec<&&Package> = packages.iter().filter(|p| !present(cache, p)).collect();
+    let mut missing: Vec<&Wanted<'_>> = Vec::new();
+    for (package, found) in packages.iter().zip(look(cache, packages).await?) {
+        if found == Found::Corrupt {
+            let Wanted { name, sha256, .. } = package;
+            task.status(format!(
+                "the cached package {name} is corrupt (its sha256 is not {sha256}); fetches it again"
+            ));
+            tracing::warn!(name, sha256, "corrupt cache entry");
+        }
+        if found != Found::Whole {
+            missing.push(package);
+        }
+    }
     let total = missing.len() as u64;
     cache.directory("debs").context(error::CacheSnafu)?;
     let scratch = cache.work().context(error::CacheSnafu)?;
@@ -116,8 +159,15 @@ pub async fn fetch(
         // What did arrive is kept, whatever became of the others.
         for package in batch {
             let file = target(scratch.path(), package);
-            if fs::metadata(&file).is_ok_and(|m| m.len() == package.size) {
-                keep(cache, package, &file)?;
+            match (sum(&file).await, &result) {
+                (Ok(got), _) if got == package.sha256 => {
+                    let path = cache.deb(package.sha256);
+                    fs::rename(&file, &path).context(error::KeepSnafu { path })?;
+                }
+                (Ok(got), Ok(_)) => {
+                    return error::HashSnafu { file: package.path, wanted: package.sha256, got }.fail();
+                }
+                _ => {}
             }
         }
         if let Err(source) = result {
@@ -125,40 +175,56 @@ pub async fn fetch(
         }
         done += batch.len() as u64;
     }
-    match packages.iter().find(|p| !present(cache, p)) {
+    match missing.iter().find(|p| !cache.deb(p.sha256).exists()) {
         None => Ok(()),
-        Some(p) => error::GoneSnafu {
-            name: &p.name,
-            version: &p.version,
-            file: &p.path,
-            mirror: mirrors.of(p.archive),
+        Some(p) => {
+            error::GoneSnafu { name: p.name, version: p.version, file: p.path, mirror: mirrors.of(p.archive) }
+                .fail()
         }
-        .fail(),
     }
 }
 
-fn target(scratch: &Path, package: &Package) -> PathBuf {
-    scratch.join(&package.sha256)
+fn target(scratch: &Path, package: &Wanted<'_>) -> PathBuf {
+    scratch.join(package.sha256)
 }
 
-fn present(cache: &Cache, package: &Package) -> bool {
-    fs::metadata(cache.deb(&package.sha256)).is_ok_and(|m| m.len() == package.size)
+/// What the cache has of a package.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Found {
+    Whole,
+    Corrupt,
+    Nothing,
 }
 
-fn keep(cache: &Cache, package: &Package, file: &Path) -> Result<(), Error> {
-    let got = archive::sha256(file).context(error::KeepSnafu { path: file })?;
-    if got != package.sha256 {
-        return error::HashSnafu { file: &package.path, wanted: &package.sha256, got }.fail();
+/// Compare what the cache has with the hashes.
+async fn look(cache: &Cache, packages: &[Wanted<'_>]) -> Result<Vec<Found>, Error> {
+    let mut found = Vec::new();
+    for package in packages {
+        let path = cache.deb(package.sha256);
+        found.push(match sum(&path).await {
+            Ok(got) if got == package.sha256 => Found::Whole,
+            Ok(_) => Found::Corrupt,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Found::Nothing,
+            Err(source) => return Err(source).context(error::KeepSnafu { path }),
+        });
     }
-    let path = cache.deb(&package.sha256);
-    fs::rename(file, &path).context(error::KeepSnafu { path })
+    Ok(found)
+}
+
+/// sha256 of a file, computed off the async threads.
+async fn sum(path: &Path) -> io::Result<String> {
+    let path = path.to_owned();
+    match tokio::task::spawn_blocking(move || archive::sha256(&path)).await {
+        Ok(done) => done,
+        Err(error) => std::panic::resume_unwind(error.into_panic()),
+    }
 }
 
 /// Which of the packages apt's failure is about, if it says so.
-fn explain(source: process::Error, batch: &[&&Package], mirrors: &Mirrors) -> Error {
+fn explain(source: process::Error, batch: &[&Wanted<'_>], mirrors: &Mirrors) -> Error {
     let said = source.to_string();
     let about = |marks: &[&str]| {
-        let base = |p: &Package| {
+        let base = |p: &Wanted<'_>| {
             p.path.rsplit('/').next().unwrap_or_default().replace('+', "%2b").replace('~', "%7e")
         };
         batch.iter().find(|p| {
@@ -168,9 +234,9 @@ fn explain(source: process::Error, batch: &[&&Package], mirrors: &Mirrors) -> Er
     };
     if let Some(p) = about(&["404"]) {
         return Error::Gone {
-            name: p.name.clone(),
-            version: p.version.clone(),
-            file: p.path.clone(),
+            name: p.name.into(),
+            version: p.version.into(),
+            file: p.path.into(),
             mirror: mirrors.of(p.archive).into(),
         };
     }
@@ -179,7 +245,24 @@ fn explain(source: process::Error, batch: &[&&Package], mirrors: &Mirrors) -> Er
             .split_once("received file:")
             .and_then(|(_, rest)| rest.split_once("SHA256:"))
             .map_or("another", |(_, sha)| sha.get(..64).unwrap_or(sha));
-        return Error::Hash { file: p.path.clone(), wanted: p.sha256.clone(), got: got.into() };
+        return Error::Hash { file: p.path.into(), wanted: p.sha256.into(), got: got.into() };
+    }
+    // What apt says of a mirror that does not answer; a line is `E: Failed to fetch URL  reason`.
+    let silent = [
+        "Could not connect",
+        "Unable to connect",
+        "Could not resolve",
+        "Temporary failure resolving",
+        "Connection failed",
+        "timed out",
+    ];
+    let line = said.lines().find(|l| l.starts_with("E:") && silent.iter().any(|mark| l.contains(mark)));
+    if let Some((line, p)) = line.zip(batch.first()) {
+        let of_line =
+            [Archive::Main, Archive::Security].map(|a| mirrors.of(a)).into_iter().find(|m| line.contains(*m));
+        let reason = line.split_once("  ").map_or(line, |(_, reason)| reason.trim().trim_end_matches(':'));
+        let mirror = of_line.unwrap_or_else(|| mirrors.of(p.archive)).into();
+        return Error::Unreachable { mirror, said: reason.into() };
     }
     Error::Apt { count: batch.len(), source }
 }
@@ -187,7 +270,6 @@ fn explain(source: process::Error, batch: &[&&Package], mirrors: &Mirrors) -> Er
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::debian::lock::Archive;
 
     /// A mirror on the loopback that serves one file, by the real apt.
     async fn mirror(file: &'static str, body: &'static [u8]) -> (Mirrors, tokio::task::JoinHandle<()>) {
@@ -218,10 +300,39 @@ mod tests {
         let cache = Cache::at(dir.path());
         let wanted = package(FILE, b"content");
         let (mirrors, server) = mirror(FILE, b"content").await;
-        fetch(&cache, &[&wanted], &mirrors, &Task::silent()).await.unwrap();
+        fetch(&cache, &[(&wanted).into()], &mirrors, &Task::silent()).await.unwrap();
         assert_eq!(fs::read(cache.deb(&wanted.sha256)).unwrap(), b"content");
         server.abort();
-        fetch(&cache, &[&wanted], &mirrors, &Task::silent()).await.unwrap();
+        fetch(&cache, &[(&wanted).into()], &mirrors, &Task::silent()).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_cached_package_that_is_corrupt_is_fetched_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let cache = Cache::at(dir.path());
+        let wanted = package(FILE, b"content");
+        let (mirrors, server) = mirror(FILE, b"content").await;
+        let cached = cache.directory("debs").unwrap().join(&wanted.sha256);
+        fs::write(&cached, b"CONTENT").unwrap();
+        fetch(&cache, &[(&wanted).into()], &mirrors, &Task::silent()).await.unwrap();
+        server.abort();
+        assert_eq!(fs::read(cached).unwrap(), b"content");
+    }
+
+    #[tokio::test]
+    async fn a_mirror_that_does_not_answer_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let silent = "http://127.0.0.1:1/debian".to_owned();
+        let mirrors = Mirrors { main: silent.clone(), security: silent };
+        let wanted = package(FILE, b"content");
+        let error = fetch(&Cache::at(dir.path()), &[(&wanted).into()], &mirrors, &Task::silent()).await;
+        let error = error.unwrap_err();
+        assert!(
+            error.to_string().starts_with("failed to reach the Debian mirror http://127.0.0.1:1/debian: "),
+            "{error}"
+        );
+        assert_eq!(error.kind(), Kind::Environment);
+        assert!(error.hint().unwrap().contains("OAAS_DEBIAN_MIRROR"));
     }
 
     #[tokio::test]
@@ -229,7 +340,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let gone = package("pool/main/t/thing/thing_0.9+a~b_amd64.deb", b"content");
         let (mirrors, server) = mirror(FILE, b"content").await;
-        let error = fetch(&Cache::at(dir.path()), &[&gone], &mirrors, &Task::silent()).await.unwrap_err();
+        let error =
+            fetch(&Cache::at(dir.path()), &[(&gone).into()], &mirrors, &Task::silent()).await.unwrap_err();
         server.abort();
         assert!(matches!(error, Error::Gone { .. }), "{error:?}");
         assert!(error.hint().unwrap().contains("lock --refresh"));
@@ -241,7 +353,7 @@ mod tests {
         let cache = Cache::at(dir.path());
         let wanted = package(FILE, b"content");
         let (mirrors, server) = mirror(FILE, b"CONTENT").await;
-        let error = fetch(&cache, &[&wanted], &mirrors, &Task::silent()).await.unwrap_err();
+        let error = fetch(&cache, &[(&wanted).into()], &mirrors, &Task::silent()).await.unwrap_err();
         server.abort();
         let Error::Hash { file, wanted: w, got } = &error else { panic!("{error:?}") };
         assert_eq!((file.as_str(), w, got), (FILE, &wanted.sha256, &archive::sha256_of(b"CONTENT")));

@@ -130,20 +130,22 @@ fn a_port_of_another_instance_is_in_the_way() {
     assert_eq!(
         said(&host, &options()),
         ["port 30080 of 127.0.0.1 is published by another embedded cluster (nftables table oaas_two)\n  \
-          publish another port, or take the other cluster down"]
+          publish another port, or take the other cluster down: oaas --instance NAME down"]
     );
 }
 
 #[test]
 fn each_firewall_comes_with_the_command_that_lets_us_pass() {
     let mut text = Vec::new();
-    for tool in [Tool::Docker, Tool::Ufw, Tool::Firewalld, Tool::Other] {
-        let host = Host { firewalls: vec![Firewall { tool, rules: String::new() }], ..fit() };
+    let chain = Some("inet filter forward".to_owned());
+    let cases = [Tool::Docker, Tool::Ufw, Tool::Firewalld, Tool::Other].map(|tool| (tool, None));
+    for (tool, chain) in cases.into_iter().chain([(Tool::Other, chain)]) {
+        let host = Host { firewalls: vec![Firewall { tool, chain, rules: String::new() }], ..fit() };
         text.extend(said(&host, &options()));
     }
     insta::assert_snapshot!(text.join("\n"));
     let rules = "iifname \"oaas-mgmt\" accept iifname \"oaas-ext\" accept".to_owned();
-    let passed = Host { firewalls: vec![Firewall { tool: Tool::Docker, rules }], ..fit() };
+    let passed = Host { firewalls: vec![Firewall { tool: Tool::Docker, chain: None, rules }], ..fit() };
     assert_eq!(check(&passed, &options()), Report::default());
 }
 

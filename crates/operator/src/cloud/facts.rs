@@ -345,7 +345,8 @@ mod tests {
                 "spec": {"replicas": 1, "selector": {}, "template": {}},
                 "status": {"observedGeneration": 2, "replicas": replicas, "readyReplicas": ready, "updatedReplicas": 1}
             }));
-            let workloads = Workloads { deployments: vec![deployment.expect("a deployment")], ..Workloads::default() };
+            let workloads =
+                Workloads { deployments: vec![deployment.expect("a deployment")], ..Workloads::default() };
             components(&workloads)["d"].clone()
         };
         assert_eq!((state(2, 1).ready, state(2, 1).updated), (1, 0));

@@ -1,12 +1,18 @@
 //! The nearest right name.
 
 /// The candidate nearest to `wrong`, when one is near enough to be meant. Case, `-` and `_` count for nothing.
-pub fn nearest<'a>(wrong: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+///
+/// Every hint that names the nearest right thing takes it from here, so that all judge alike.
+pub fn nearest<'a, S: AsRef<str> + ?Sized + 'a>(
+    wrong: &str,
+    candidates: impl IntoIterator<Item = &'a S>,
+) -> Option<&'a str> {
     let plain = |name: &str| name.to_lowercase().replace(['-', '_'], "");
     let wrong = plain(wrong);
     let limit = (wrong.chars().count() / 3).max(1);
     candidates
         .into_iter()
+        .map(AsRef::as_ref)
         .map(|candidate| (distance(&wrong, &plain(candidate)), candidate))
         .filter(|(distance, _)| *distance <= limit)
         .min()
@@ -31,6 +37,12 @@ mod tests {
         assert_eq!(nearest("repl", names), Some("replicas"));
         assert_eq!(nearest("xyz", names), None);
         assert_eq!(nearest("", names), None);
+        let options = ["rabbit_quorum_queue".to_owned(), "rabbit_ha_queues".to_owned(), "ssl".to_owned()];
+        assert_eq!(nearest("rabbit_quorum_queues", &options), Some("rabbit_quorum_queue"));
+        let components = ["keystone", "nova-api", "nova-compute"];
+        assert_eq!(nearest("keyston", components), Some("keystone"));
+        assert_eq!(nearest("nova-comptue", components), Some("nova-compute"));
+        assert_eq!(nearest("zaqar", components), None);
     }
 
     #[test]

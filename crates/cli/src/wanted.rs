@@ -1,0 +1,172 @@
+//! The resource that somebody hands over: read, and judged before anything is done for it.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use kube::ResourceExt;
+use oaas_api::OpenStack;
+use oaas_catalog::Catalog;
+use oaas_feedback::{Explain, Kind};
+use oaas_plan::{
+    CloudId, CredentialKind, CredentialSpec, Credentials, Image, Images, Inputs, Node, Observed, PlanError,
+    Problem, Sensitive, blueprint, capacity, credentials, validate,
+};
+use snafu::{ResultExt, Snafu};
+
+use crate::report::Failure;
+
+/// What stands for a secret that is not generated yet.
+const GENERATED: &str = "(will be generated)";
+
+/// Why a resource cannot be had.
+#[derive(Debug, Snafu)]
+#[snafu(visibility(pub))]
+pub enum Error {
+    /// The file cannot be read.
+    #[snafu(display("failed to read {}", path.display()))]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The resource asks for something that cannot be done.
+    #[snafu(display("the resource is refused: {}", Listed(problems)))]
+    Refused {
+        /// Everything that is wrong with it.
+        problems: Vec<Problem>,
+    },
+    /// The program lacks something that it should have.
+    #[snafu(display("failed to plan the cloud"))]
+    Plan {
+        /// What.
+        source: PlanError,
+    },
+    /// The catalog that is compiled in cannot be read.
+    #[snafu(display("failed to read the service catalog of this program"))]
+    Catalog {
+        /// Why.
+        source: oaas_catalog::LoadError,
+    },
+}
+
+impl Explain for Error {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::Read { .. } | Self::Refused { .. } => Kind::Input,
+            Self::Plan { .. } | Self::Catalog { .. } => Kind::Failed,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Read { .. } => Some("give the resource with `--file FILE`, or `-` for stdin".to_owned()),
+            Self::Refused { .. } => Some("docs/reference.md lists every field".to_owned()),
+            Self::Plan { .. } | Self::Catalog { .. } => None,
+        }
+    }
+}
+
+/// Problems as a list below the message.
+pub struct Listed<'a, T>(pub &'a [T]);
+
+impl<T: fmt::Display> fmt::Display for Listed<'_, T> {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let count = self.0.len();
+        write!(out, "{count} problem{}", if count == 1 { "" } else { "s" })?;
+        self.0.iter().try_for_each(|problem| write!(out, "\n  {problem}"))
+    }
+}
+
+/// The resource in a file, or on stdin.
+pub fn read(path: &Path) -> Result<OpenStack, Failure> {
+    let mut text = String::new();
+    if path.as_os_str() == "-" {
+        std::io::stdin().read_to_string(&mut text).context(ReadSnafu { path })?;
+    } else {
+        text = std::fs::read_to_string(path).context(ReadSnafu { path })?;
+    }
+    Ok(oaas_api::parse_resource(&text)?)
+}
+
+/// Which cloud a resource is about. Without a namespace it is the one of the cloud's own name.
+pub fn id(cloud: &OpenStack) -> CloudId {
+    let name = cloud.name_any();
+    CloudId {
+        namespace: cloud.namespace().unwrap_or_else(|| name.clone()),
+        uid: cloud.uid().unwrap_or_default(),
+        name,
+    }
+}
+
+/// Refuse what no cluster could do, before one is made. The operator judges again, knowing the cluster.
+pub fn check(cloud: &OpenStack) -> Result<(), Error> {
+    judge(cloud, |inputs| refuse(validate(inputs)))
+}
+
+/// Refuse what would not fit into a new cluster whose pods may take so much memory, in MiB.
+pub fn fits(cloud: &OpenStack, memory: u64) -> Result<(), Error> {
+    judge(cloud, |inputs| {
+        let secrets = with_generated(Credentials::new(), credentials(inputs));
+        let machine = [Node { allocatable_memory_mib: memory, ..Node::default() }];
+        let inputs = Inputs { credentials: &secrets, ..*inputs };
+        let blueprint = blueprint(&inputs).context(PlanSnafu)?;
+        refuse(capacity(&Inputs { nodes: &machine, ..inputs }, &blueprint))
+    })
+}
+
+/// Judge a cloud of which nothing is there yet.
+fn judge(cloud: &OpenStack, by: impl FnOnce(&Inputs<'_>) -> Result<(), Error>) -> Result<(), Error> {
+    let catalog = Catalog::built_in().context(CatalogSnafu)?;
+    by(&Inputs {
+        cloud: &id(cloud),
+        spec: &cloud.spec,
+        catalog: &catalog,
+        images: &unbuilt(&catalog),
+        credentials: &Credentials::new(),
+        user_secrets: &BTreeMap::new(),
+        nodes: &[],
+        observed: &Observed::default(),
+    })
+}
+
+/// Fail if there is a problem.
+pub fn refuse(problems: Vec<Problem>) -> Result<(), Error> {
+    if problems.is_empty() { Ok(()) } else { RefusedSnafu { problems }.fail() }
+}
+
+/// All images by their bare names.
+pub fn unbuilt(catalog: &Catalog) -> Images {
+    let of_services = catalog.services().values().flat_map(|service| {
+        let components = service.components.iter().map(|component| component.image.clone());
+        components.chain(service.jobs.iter().map(|job| job.image.clone()))
+    });
+    let of_releases = catalog.releases().values().map(|release| release.image.clone());
+    let opaque = |name: String| (name.clone(), Image::opaque(format!("oaas.local/{name}")));
+    of_services.chain(of_releases).map(opaque).collect()
+}
+
+/// The secrets there are, and a word for those that will be generated.
+pub fn with_generated(mut secrets: Credentials, needed: Vec<CredentialSpec>) -> Credentials {
+    for spec in needed {
+        let known = secrets.entry(spec.name).or_default();
+        for key in keys(&spec.kind) {
+            known.entry((*key).to_owned()).or_insert_with(|| Sensitive::new(GENERATED.to_owned()));
+        }
+    }
+    secrets
+}
+
+/// The keys of a Secret that is generated.
+const fn keys(kind: &CredentialKind) -> &'static [&'static str] {
+    match kind {
+        CredentialKind::Password { username: Some(_) } => &["username", "password"],
+        CredentialKind::Password { username: None } => &["password"],
+        CredentialKind::FernetKeys => &["0", "1"],
+        CredentialKind::SshKey => &["ssh-privatekey", "ssh-publickey"],
+        CredentialKind::Authority => &["ca.crt", "ca.key"],
+        CredentialKind::Certificate { .. } => &["tls.crt", "tls.key", "ca.crt"],
+    }
+}
