@@ -159,7 +159,8 @@ pub fn decide(
         let given = content::given(&content, &credentials);
         Declared { content, given }
     });
-    let rolls = rolls::rolls(observed, &rendered.apply.daemon_sets, &nodes);
+    let mut rolls = rolls::rolls(observed, &rendered.apply.daemon_sets, &nodes);
+    rolls.extend(rolls::stuck(observed, &rendered.apply.stateful_sets));
     let node_labels = node_labels(&blueprint, &nodes);
     let database_lives = known.jobs.values().any(|job| *job == oaas_plan::JobState::Succeeded);
     Plan::Make(Box::new(Make {

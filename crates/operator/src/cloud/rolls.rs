@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use k8s_openapi::api::apps::v1::DaemonSet;
+use k8s_openapi::api::apps::v1::{DaemonSet, StatefulSet};
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
 use oaas_plan::{Node, NodePod, NodeWorkload};
@@ -32,6 +32,41 @@ pub fn rolls(observed: &Observed, wanted: &[DaemonSet], nodes: &[Node]) -> Vec<D
         .into_iter()
         .map(|pod| Doomed { kind: "Pod".into(), name: pod.name.clone(), uid: pod.uid.clone() })
         .collect()
+}
+
+/// Members' pods that no program runs in and that were made from an older template: their controller waits for ever for
+/// them to become ready before it takes the newer one (kubernetes/kubernetes issue 67250), so that what was wrong with a
+/// resource would stay wrong after it was mended. Nothing is lost with them; their volumes stay.
+pub fn stuck(observed: &Observed, wanted: &[StatefulSet]) -> Vec<Doomed> {
+    let of = |wanted: &StatefulSet| -> Option<Vec<Doomed>> {
+        let live = observed.stateful_sets.iter().find(|live| live.name_any() == wanted.name_any())?;
+        let hash = wanted.annotations().get(ANNOTATION_PODS)?;
+        let observed_generation = live.status.as_ref()?.observed_generation;
+        let settled = live.annotations().get(ANNOTATION_PODS) == Some(hash)
+            && seen(&live.metadata, observed_generation);
+        let uid = live.uid().filter(|_| settled)?;
+        let pods = observed.pods.iter().filter(|pod| {
+            pod.owner_references().iter().any(|owner| owner.uid == uid)
+                && pod.annotations().get(ANNOTATION_PODS) != Some(hash)
+                && pod.metadata.deletion_timestamp.is_none()
+                && !runs(pod)
+        });
+        Some(
+            pods.map(|pod| Doomed {
+                kind: "Pod".into(),
+                name: pod.name_any(),
+                uid: pod.uid().unwrap_or_default(),
+            })
+            .collect(),
+        )
+    };
+    wanted.iter().filter_map(of).flatten().collect()
+}
+
+/// Does any container of it run?
+fn runs(pod: &Pod) -> bool {
+    let statuses = pod.status.iter().flat_map(|status| status.container_statuses.iter().flatten());
+    statuses.filter_map(|status| status.state.as_ref()).any(|state| state.running.is_some())
 }
 
 fn workload(observed: &Observed, live: &DaemonSet, hash: &str, desired: i32, nodes: &[Node]) -> NodeWorkload {
@@ -171,5 +206,38 @@ mod tests {
     fn what_is_on_a_dead_node_is_left_alone() {
         let pods = vec![pod("node2", true), pod("node3", true)];
         assert_eq!(rolled(daemon_set("new", 2), pods), ["Pod switch-node2 uid-node2"]);
+    }
+
+    #[test]
+    fn a_member_that_runs_nothing_does_not_keep_the_newer_template_away() {
+        let set = |hash: &str| -> StatefulSet {
+            serde_json::from_value(json!({
+                "metadata": { "name": "db", "uid": "ss", "generation": 2, "annotations": { ANNOTATION_PODS: hash } },
+                "spec": { "selector": {}, "serviceName": "db", "template": {} },
+                "status": { "observedGeneration": 2, "replicas": 1 },
+            }))
+            .unwrap()
+        };
+        let member = |hash: &str, state: serde_json::Value| -> Pod {
+            let status = json!({ "name": "c", "image": "", "imageID": "", "ready": false, "restartCount": 0, "state": state });
+            serde_json::from_value(json!({
+                "metadata": { "name": "db-0", "uid": "uid-0", "annotations": { ANNOTATION_PODS: hash },
+                              "ownerReferences": [{ "apiVersion": "apps/v1", "kind": "StatefulSet", "name": "db", "uid": "ss" }] },
+                "status": { "containerStatuses": [status] },
+            }))
+            .unwrap()
+        };
+        let doomed = |live: &str, member: Pod| {
+            let observed = Observed {
+                stateful_sets: vec![Arc::new(set(live))],
+                ..observed(daemon_set("new", 2), vec![member])
+            };
+            stuck(&observed, &[set("new")]).len()
+        };
+        let waits = || json!({ "waiting": { "reason": "ImagePullBackOff" } });
+        assert_eq!(doomed("new", member("old", waits())), 1);
+        assert_eq!(doomed("new", member("new", waits())), 0, "it is the newest");
+        assert_eq!(doomed("old", member("old", waits())), 0, "not applied yet");
+        assert_eq!(doomed("new", member("old", json!({ "running": {} }))), 0, "its controller replaces it");
     }
 }
