@@ -22,6 +22,23 @@ const PACKAGES: [(&str, &str); 6] = [
 /// How many of the last lines of a failed program are kept.
 const LAST_LINES: usize = 25;
 
+/// What apt, pip and uv say of a file that is not what was pinned.
+const MISMATCHES: [&str; 3] = ["Hash Sum mismatch", "DO NOT MATCH THE HASHES", "Hash mismatch for"];
+
+/// What they say of a server that cannot be reached.
+const UNREACHABLE: [&str; 6] = [
+    "Temporary failure resolving",
+    "Could not connect",
+    "Unable to connect",
+    "dns error",
+    "client error (Connect)",
+    "Failed to establish a new connection",
+];
+
+fn says(last: &str, words: &[&str]) -> bool {
+    words.iter().any(|word| last.contains(word))
+}
+
 /// A program that did not do its work.
 #[derive(Debug, Snafu)]
 #[snafu(module, visibility(pub(crate)))]
@@ -67,6 +84,8 @@ impl Explain for Error {
         match self {
             Self::Missing { .. } => Kind::Environment,
             Self::Ended { last, .. } if last.contains("No space left on device") => Kind::Environment,
+            Self::Ended { last, .. } if says(last, &MISMATCHES) => Kind::Integrity,
+            Self::Ended { last, .. } if says(last, &UNREACHABLE) => Kind::Environment,
             _ => Kind::Failed,
         }
     }
@@ -74,15 +93,20 @@ impl Explain for Error {
     fn hint(&self) -> Option<String> {
         match self {
             Self::Missing { program } => {
-                let package = PACKAGES.iter().find(|(name, _)| name == program).map_or(program.as_str(), |(_, p)| p);
+                let package =
+                    PACKAGES.iter().find(|(name, _)| name == program).map_or(program.as_str(), |(_, p)| p);
                 Some(format!("it is in the Debian package {package}: apt-get install {package}"))
             }
             Self::Ended { last, .. } if last.contains("No space left on device") => {
                 Some("the disk is full: make room, or set OAAS_CACHE_DIR to a larger one".into())
             }
-            Self::Ended { last, .. } if last.contains("Temporary failure resolving") || last.contains("dns error") => {
-                Some("a package registry could not be reached: check the network and the machine's proxy settings".into())
-            }
+            Self::Ended { last, .. } if says(last, &MISMATCHES) => Some(
+                "a registry hands out another file than was pinned: ask its owner, or use another one".into(),
+            ),
+            Self::Ended { last, .. } if says(last, &UNREACHABLE) => Some(
+                "a package registry could not be reached: check the network and the machine's proxy settings"
+                    .into(),
+            ),
             _ => None,
         }
     }
@@ -180,5 +204,29 @@ mod tests {
         );
         assert_eq!(error.kind(), Kind::Environment);
         assert!(error.hint().unwrap().contains("OAAS_CACHE_DIR"));
+    }
+
+    #[tokio::test]
+    async fn a_hash_that_does_not_match_and_a_registry_that_is_away_are_told_apart() {
+        let cases = [
+            (
+                "error: Failed to fetch\n  Caused by: Hash mismatch for `six==1.17.0`",
+                Kind::Integrity,
+                "pinned",
+            ),
+            (
+                "ERROR: THESE PACKAGES DO NOT MATCH THE HASHES FROM THE REQUIREMENTS FILE.",
+                Kind::Integrity,
+                "pinned",
+            ),
+            ("  Caused by: client error (Connect)", Kind::Environment, "could not be reached"),
+        ];
+        for (words, kind, hint) in cases {
+            let mut failing = command("sh");
+            failing.args(["-c", "echo \"$0\" >&2; exit 1", words]);
+            let error = run("run venv.sh", failing, &Task::silent()).await.unwrap_err();
+            assert_eq!(error.kind(), kind, "{words}");
+            assert!(error.hint().unwrap().contains(hint), "{words}");
+        }
     }
 }
