@@ -207,14 +207,14 @@ mod tests {
         fn it_comes_to_an_end(mut workloads in prop::collection::vec(any_workload(), 1..4)) {
             for _ in 0..20 {
                 let chosen: Vec<NodePod> = roll(&workloads).into_iter().cloned().collect();
-                for (number, workload) in workloads.iter_mut().enumerate() {
+                for (number, workload) in (0..).zip(workloads.iter_mut()) {
                     for node in std::mem::take(&mut workload.missing) {
                         workload.pods.push(NodePod { node, ..pod("any", 0, "new") });
                     }
                     for own in &mut workload.pods {
                         let same = |pod: &NodePod| pod == own && chosen.contains(own);
                         if own.leaving || chosen.iter().any(same) {
-                            *own = NodePod { node: own.node.clone(), ..pod("any", number as u8, "new") };
+                            *own = NodePod { node: own.node.clone(), ..pod("any", number, "new") };
                         } else if own.hash.as_deref() == Some("new") {
                             own.ready = true;
                         }
