@@ -32,7 +32,7 @@ why_wrong_image() {
 why_memory_limit() {
     trap 'patch "{\"spec\":{\"services\":{\"placement\":null}}}"; ready_again' EXIT
     patch '{"spec":{"services":{"placement":{"memory":"48Mi"}}}}'
-    names_within 90 placement 'more memory than its limit \(48Mi\)' 'spec.services.placement.memory'
+    names_within 90 placement 'more memory than its limit' '48 ?Mi' 'spec.services.placement.memory'
 }
 
 why_port_taken() {
@@ -47,7 +47,8 @@ while True:
         time.sleep(0.01)
 time.sleep(200)' &
     taker=$!
-    trap 'kill $taker || true; ready_again' EXIT
+    # nsenter waits for the program in the node, which outlives it.
+    trap 'pkill -P $taker || true; ready_again' EXIT
     kubectl delete pod -n "$namespace" -l oaas.dev/component=nova-compute --wait=true --timeout=60s
     names_within 90 nova-compute 'port' '(taken|in use)' '9105'
 }
@@ -63,16 +64,20 @@ why_full_volume() {
     local claim
     claim=$(kubectl get pvc -n "$namespace" data-rabbitmq-0 -o 'jsonpath={.spec.volumeName}')
     directory=$(kubectl get pv "$claim" -o 'jsonpath={.spec.local.path}{.spec.hostPath.path}')
-    give_back() {
-        in_node umount "$directory"
+    # While its pod runs, a mount over the volume's directory would go with the pod's own.
+    without_rabbitmq() {
+        kubectl cordon node1
         kubectl delete pod -n "$namespace" rabbitmq-0 --wait=true --timeout=60s
+        in_node "$@"
+        kubectl uncordon node1
+    }
+    give_back() {
+        without_rabbitmq umount "$directory"
         ready_again
     }
     trap give_back EXIT
     # A file system of its own over the volume's directory, without a free byte.
-    in_node mount -t tmpfs -o size=64k,mode=0777 tmpfs "$directory"
-    in_node sh -c "head -c 1000000 /dev/zero >'$directory/filler'" || true
-    kubectl delete pod -n "$namespace" rabbitmq-0 --wait=true --timeout=60s
+    without_rabbitmq sh -c "mount -t tmpfs -o size=64k,mode=0777 tmpfs '$directory'; head -c 1000000 /dev/zero >'$directory/filler'; true"
     names_within 90 rabbitmq 'volume is full' 'No space left on device|enospc' 'spec.services.rabbitmq.volume'
 }
 set +a

@@ -177,7 +177,10 @@ impl World<'_> {
         match need {
             Need::Ready(component) => vec![component.clone()],
             Need::Job(name) => item(name.clone()).unwrap_or_else(|| self.of_job(name)),
-            Need::Schema(service) => item(schema_item(service)).unwrap_or_else(|| self.database()),
+            // What was loaded once is of use only while the database runs.
+            Need::Schema(service) => {
+                self.database().into_iter().chain(item(schema_item(service)).unwrap_or_default()).collect()
+            }
             Need::Registered(_) => item(REGISTRATION.to_owned()).unwrap_or_else(|| self.identity()),
         }
     }
@@ -204,15 +207,14 @@ impl World<'_> {
     }
 }
 
-/// Component → service, over all releases.
+/// Component or job → service, over all releases.
 fn services(catalog: &Catalog) -> BTreeMap<String, String> {
     let of = |service: &oaas_catalog::Service| {
+        let components = service.components.iter().map(|component| component.name.clone());
+        let jobs = service.jobs.iter().map(|job| job.name.clone());
         let name = service.name.clone();
-        service
-            .components
-            .iter()
-            .map(move |component| (component.name.clone(), name.clone()))
-            .collect::<Vec<_>>()
+        let all = components.chain(jobs).chain([schema_item(&name)]);
+        all.map(move |item| (item, name.clone())).collect::<Vec<_>>()
     };
     catalog.services().values().flat_map(of).collect()
 }
