@@ -30,6 +30,17 @@ came_back() {
     diff "$out/kept.before" <(kept)
 }
 
+# Power is lost: every process of the node ends at once, nothing is told or synced.
+power_lost() {
+    local init
+    init=$(pgrep -f "node-init run .*/$instance/nodes/node1/")
+    kill -9 "$init"
+    ! until_true 5 ping -c 1 -W 1 "$(address)" || { echo "the server survived"; return 1; }
+    oaas up >"$out/up-after-power-loss.log" 2>"$out/up-after-power-loss.progress" || { tail -n 5 "$out/up-after-power-loss.progress"; return 1; }
+    until_true 120 ping -c 1 -W 2 "$(address)"
+    until_true 60 guest true
+}
+
 # What `down` must restore, one thing a line.
 machine() {
     ip -o link | awk -F': ' '{sub(/@.*/, "", $2); print "link", $2}'

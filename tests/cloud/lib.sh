@@ -25,6 +25,7 @@ guest() {
         "oaas@$(address)" "$@"
 }
 cloud_is_ready() { [[ $(kubectl get oscloud -n "$namespace" demo -o 'jsonpath={.status.phase}') == Ready ]]; }
+second_up() { oaas up --output json 2>/dev/null | grep -q '"changed": false'; }
 
 ok() { echo "ok - $1"; }
 not_ok() { echo "not ok - $1: $2"; }

@@ -58,6 +58,11 @@ why_database_down() {
     kubectl cordon node1
     kubectl delete pod -n "$namespace" galera-0 --wait=true --timeout=90s
     names_within 60 keystone 'galera-0' 'unschedulable' 'uncordon'
+    # An API without its database is not ready, and not restarted for it.
+    local keystone
+    keystone=$(kubectl get pods -n "$namespace" -l oaas.dev/component=keystone -o 'jsonpath={.items[0].metadata.name}')
+    answer "$keystone" live
+    ! answer "$keystone" ready
 }
 
 why_full_volume() {
