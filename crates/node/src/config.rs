@@ -178,6 +178,8 @@ fn kubelet(facts: &Facts) -> Value {
             "imagefs.inodesFree": "0%",
         },
         "evictionPressureTransitionPeriod": "30s",
+        // What a container needed may be back at any moment (a database, a port): five minutes are too long for a cloud.
+        "crashLoopBackOff": { "maxContainerRestartPeriod": "15s" },
         "enforceNodeAllocatable": ["pods"],
         "systemReserved": { "memory": format!("{}Mi", reserved_mebibytes(facts.memory, facts.nodes)) },
         "kubeAPIQPS": 100,
