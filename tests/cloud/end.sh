@@ -7,14 +7,18 @@ others() {
         -o custom-columns=KIND:.kind,NAMESPACE:.metadata.namespace,NAME:.metadata.name,UID:.metadata.uid | awk -v own="$namespace" '$2 != own' | sort
 }
 # What stays by deletionPolicy Retain: volumes, and the Secrets that they are worth nothing without.
-kept() { kubectl get pvc,secret -n "$namespace" -l oaas.dev/data --no-headers -o custom-columns=KIND:.kind,NAME:.metadata.name,UID:.metadata.uid | sort; }
+kept() {
+    kubectl get pvc -n "$namespace" -l oaas.dev/cloud --no-headers -o custom-columns=KIND:.kind,NAME:.metadata.name,UID:.metadata.uid
+    kubectl get secret -n "$namespace" -l oaas.dev/data --no-headers -o custom-columns=KIND:.kind,NAME:.metadata.name,UID:.metadata.uid
+}
 
 resource_deleted() {
     kubectl create namespace oaas-test-bystander
     kubectl create configmap -n oaas-test-bystander bystander --from-literal=a=b
     others >"$out/others.before"
     kept >"$out/kept.before"
-    grep -q PersistentVolumeClaim "$out/kept.before" || { echo "no volume is marked as data"; return 1; }
+    grep -q PersistentVolumeClaim "$out/kept.before" || { echo "there is no volume"; return 1; }
+    grep -q Secret "$out/kept.before" || { echo "no Secret is marked as data"; return 1; }
     kubectl delete oscloud -n "$namespace" demo --timeout=180s
     others >"$out/others.after"
     diff "$out/others.before" "$out/others.after"
@@ -54,10 +58,10 @@ machine() {
         grep -vE '(tcp_fastopen_key|conntrack_count|\.neigh\.|conf\.(oaas|veth))' | sed 's/^/sysctl /'
     # Names of processes that only a cloud has.
     ps -eo comm= | grep -E '^(kube|etcd|containerd|coredns|mariadbd|beam|erl_|ovs|ovn|libvirtd|virt|qemu-system|uwsgi|memcached|haproxy|nova|neutron)' |
-        sort | uniq -c | sed 's/^/process /'
+        sort | uniq -c | sed 's/^/process /' || true # None is what should be.
     find /etc /opt /srv /usr/local /usr/lib /var /run /root \( -path "$OAAS_CACHE_DIR" -o -path "$PWD" -o -path /var/cache -o -path /var/log -o -path /var/lib/apt \
         -o -path /root/.cargo -o -path /root/.cache -o -path /root/go -o -path /root/.rustup -o -path /root/.pyenv -o -path /root/.config/chromium -o -path /root/.pki \
-        -o -path /usr/lib/python3 \) -prune -o -type f -printf 'file %p %s %TY-%Tm-%Td %TT\n' 2>/dev/null
+        -o -path /usr/lib/python3 \) -prune -o -type f -printf 'file %p %s %TY-%Tm-%Td %TT\n' 2>/dev/null || true
 }
 
 down() { oaas down >"$out/down.log" 2>"$out/down.progress"; }
