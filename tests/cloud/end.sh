@@ -9,7 +9,7 @@ others() {
 # What stays by deletionPolicy Retain: volumes, and the Secrets that they are worth nothing without.
 kept() {
     kubectl get pvc -n "$namespace" -l oaas.dev/cloud --no-headers -o custom-columns=KIND:.kind,NAME:.metadata.name,UID:.metadata.uid
-    kubectl get secret -n "$namespace" -l oaas.dev/data --no-headers -o custom-columns=KIND:.kind,NAME:.metadata.name,UID:.metadata.uid
+    kubectl get secret -n "$namespace" -l oaas.dev/holds-data --no-headers -o custom-columns=KIND:.kind,NAME:.metadata.name,UID:.metadata.uid
 }
 
 resource_deleted() {
