@@ -1,24 +1,21 @@
 # Every workload's probe sees its program hang.
 set -a
 
-# What the agent of a pod answers to a probe: `answer POD live`, the HTTP status first.
+# What the agent of a pod answers to a probe, asked from its node as the kubelet does: `answer POD live`. Fails as the probe does.
 answer() {
-    local port
-    port=$(kubectl get pod -n "$namespace" "$1" -o 'jsonpath={.spec.containers[0].readinessProbe.httpGet.port}')
-    kubectl get --raw "/api/v1/namespaces/$namespace/pods/$1:$port/proxy/$2" 2>&1
+    local at
+    at=$(kubectl get pod -n "$namespace" "$1" -o 'jsonpath={.status.podIP}:{.spec.containers[0].readinessProbe.httpGet.port}')
+    ip netns exec "$instance-node1" curl --silent --show-error --fail-with-body --max-time 15 "http://$at/$2"
 }
 # Programs in a pod beside its agent, as the host numbers them.
 programs() {
     local uid process
     uid=$(kubectl get pod -n "$namespace" "$1" -o 'jsonpath={.metadata.uid}')
-    for process in $(ip netns pids "$instance-node1" 2>/dev/null; pod_processes "$uid"); do
-        grep -q "${uid}" "/proc/$process/cgroup" 2>/dev/null || grep -q "${uid//-/_}" "/proc/$process/cgroup" 2>/dev/null || continue
+    # By the pod's control group: most pods have a network of their own.
+    for process in $(grep -l -e "$uid" -e "${uid//-/_}" /proc/[0-9]*/cgroup 2>/dev/null | cut -d/ -f3); do
         [[ $(readlink "/proc/$process/exe") == */oaas || $(cat "/proc/$process/comm") == pause ]] || echo "$process"
     done | sort -un
 }
-# A pod has a network of its own, so its processes are found by their control group.
-pod_processes() { grep -l -e "$1" -e "${1//-/_}" /proc/[0-9]*/cgroup 2>/dev/null | cut -d/ -f3; }
-
 # hangs COMPONENT: its program is stopped, its liveness fails and names a check; it goes on, and liveness is back.
 hangs() {
     local pod said
