@@ -39,7 +39,9 @@ hangs() {
 }
 each_probe_sees_a_hang() {
     local component failed=0
+    # In the client's pod nothing runs but what people type.
     for component in $(kubectl get oscomp -n "$namespace" -o 'jsonpath={.items[*].spec.component}'); do
+        [[ $component == client ]] && continue
         bash -c 'set -euo pipefail; hangs "$1"' _ "$component" || failed=1
     done
     ((failed == 0))
