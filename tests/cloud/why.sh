@@ -46,9 +46,8 @@ while True:
     except OSError:
         time.sleep(0.01)
 time.sleep(200)' &
-    taker=$!
-    # nsenter waits for the program in the node, which outlives it.
-    trap 'pkill -P $taker || true; ready_again' EXIT
+    # By what it does: it outlives the shell and the nsenter that started it.
+    trap 'pkill -f "taken = socket.create_server" || true; ready_again' EXIT
     kubectl delete pod -n "$namespace" -l oaas.dev/component=nova-compute --wait=true --timeout=60s
     names_within 90 nova-compute 'port' '(taken|in use)' '9105'
 }
