@@ -9,7 +9,7 @@ others() {
 # What stays by deletionPolicy Retain: volumes, and the Secrets that they are worth nothing without.
 kept() {
     kubectl get pvc -n "$namespace" -l oaas.dev/cloud --no-headers -o custom-columns=KIND:.kind,NAME:.metadata.name,UID:.metadata.uid
-    kubectl get secret -n "$namespace" -l oaas.dev/holds-data --no-headers -o custom-columns=KIND:.kind,NAME:.metadata.name,UID:.metadata.uid
+    kubectl get secret,configmap -n "$namespace" -l oaas.dev/holds-data --no-headers -o custom-columns=KIND:.kind,NAME:.metadata.name,UID:.metadata.uid
 }
 
 resource_deleted() {
@@ -25,7 +25,7 @@ resource_deleted() {
     diff "$out/kept.before" <(kept)
     local left
     left=$(kubectl get pods,deployments,daemonsets,statefulsets,jobs,services,endpointslices,pdb,networkpolicies,oscomp,configmaps,serviceaccounts \
-        -n "$namespace" -l oaas.dev/cloud -o name)
+        -n "$namespace" -l 'oaas.dev/cloud,!oaas.dev/holds-data' -o name)
     [[ -z $left ]] || { echo "these are left: $left"; return 1; }
 }
 came_back() {
