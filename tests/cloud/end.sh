@@ -34,6 +34,18 @@ came_back() {
     diff "$out/kept.before" <(kept)
 }
 
+# With its data: its servers end, and nothing of it is left on the nodes.
+deleted_with_its_data() {
+    kubectl patch oscloud demo -n "$namespace" --type=merge --patch '{"spec":{"deletionPolicy":"Delete"}}'
+    kubectl delete oscloud -n "$namespace" demo --timeout=240s
+    local left
+    left=$(kubectl get all,pvc,secret,configmap -n "$namespace" -l oaas.dev/cloud -o name)
+    [[ -z $left ]] || { echo "these are left: $left"; return 1; }
+    left=$(ls "/var/lib/oaas/$instance/nodes/node1/var/lib/libvirt-domains" "/var/lib/oaas/$instance/nodes/node1/var/lib/nova/instances" | grep -E -- '-[0-9a-f]{8}' || true)
+    [[ -z $left ]] || { echo "servers are left: $left"; return 1; }
+    ! pgrep -x qemu-system-x86 || { echo "a server runs"; return 1; }
+}
+
 # Power is lost: every process of the node ends at once, nothing is told or synced.
 power_lost() {
     local init

@@ -20,6 +20,7 @@
 
 pub mod content;
 pub mod engine;
+pub mod farewell;
 pub mod identity;
 mod secret;
 pub mod service;

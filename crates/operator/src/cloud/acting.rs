@@ -13,7 +13,7 @@ use oaas_cloud::content::{Content, Given, Qualified};
 use oaas_cloud::engine::{self, Item, Kind, Report, State};
 use oaas_cloud::identity::{self, Catalog};
 use oaas_cloud::session::{Config, Identity, Interface, Limits, Scope, Session, Sessions};
-use oaas_cloud::{Secret, content};
+use oaas_cloud::{Secret, content, farewell};
 use oaas_feedback::Task;
 use oaas_plan::ApiPlan;
 
@@ -136,6 +136,16 @@ impl Inside {
             }
         });
         if open.is_empty() { Ok(()) } else { Err(open.join("; ")) }
+    }
+
+    /// Delete every server. Those that still exist are the error.
+    pub async fn farewell(&self, access: &Access) -> Result<(), String> {
+        let sessions = self.sessions(access)?;
+        match farewell::delete_servers(sessions.as_ref()).await {
+            Ok(0) => Ok(()),
+            Ok(left) => Err(format!("{left} servers are being deleted")),
+            Err(error) => Err(error.line()),
+        }
     }
 
     fn sessions(&self, access: &Access) -> Result<Arc<Sessions>, String> {

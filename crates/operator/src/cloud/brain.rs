@@ -9,6 +9,7 @@ use futures::future::BoxFuture;
 use k8s_openapi::api::core::v1::Node;
 use kube::api::{Api, Patch, PatchParams};
 use kube::{Client, ResourceExt};
+use oaas_api::openstack::DeletionPolicy;
 use oaas_api::{OpenStack, names};
 use oaas_catalog::Catalog;
 use oaas_plan::Images;
@@ -30,6 +31,8 @@ pub enum Action {
     Register(Arc<(Access, Registrations)>),
     /// The declared content is there.
     Furnish(Arc<(Access, Declared)>),
+    /// No server is left.
+    Farewell(Arc<Access>),
     /// Nodes carry our labels.
     Label(BTreeMap<String, BTreeMap<String, String>>),
 }
@@ -98,6 +101,28 @@ impl Brain for CloudBrain {
         report
     }
 
+    /// A cloud that takes its data with it deletes its servers first. One that leaves it finds them again.
+    fn farewell(&self, observed: &Observed) -> Vec<ActionRequest<Action>> {
+        // Nobody could have made a server where no database ever ran.
+        let lived = observed.ledger.entries.contains_key(DATABASE_LIVED);
+        if observed.cloud.spec.deletion_policy != DeletionPolicy::Delete || !lived {
+            return Vec::new();
+        }
+        let seen = self.inside(&observed.cloud).seen();
+        let now = SystemTime::now();
+        let plan = decide(&self.catalog, &self.images, observed, &seen, &|spec, authority| {
+            generate(spec, authority, now)
+        });
+        let Plan::Make(make) = plan else { return Vec::new() };
+        let Some(access) = make.access else { return Vec::new() };
+        vec![ActionRequest {
+            key: "farewell".to_owned(),
+            refresh: None,
+            limit: LIMIT,
+            action: Action::Farewell(Arc::new(access)),
+        }]
+    }
+
     fn act(&self, cloud: Arc<OpenStack>, action: Action) -> BoxFuture<'static, Result<Value, ActionError>> {
         let inside = self.inside(&cloud);
         let client = self.client.clone();
@@ -105,6 +130,7 @@ impl Brain for CloudBrain {
             let result = match action {
                 Action::Register(wanted) => inside.register(&wanted.0, &wanted.1).await,
                 Action::Furnish(wanted) => inside.furnish(&wanted.0, &wanted.1).await,
+                Action::Farewell(access) => inside.farewell(&access).await,
                 Action::Label(nodes) => label(client, nodes).await,
             };
             match result {
