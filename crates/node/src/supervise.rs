@@ -9,6 +9,7 @@
 //! description changed. SIGTERM ends the services first.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsStr;
 use std::fs::{self, OpenOptions};
 use std::io;
 use std::os::unix::process::CommandExt;
@@ -22,6 +23,7 @@ use snafu::{ResultExt, Snafu};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::backoff::Backoff;
+use crate::command::{self, CommandError};
 use crate::files::{self, Access, FileError};
 use crate::logs;
 use crate::options::inside;
@@ -50,6 +52,8 @@ enum SuperviseError {
     Understand { source: serde_json::Error },
     #[snafu(display("failed to wait for signals"))]
     Signals { source: io::Error },
+    #[snafu(display("failed to set the node's rules for packets"))]
+    Rules { source: CommandError },
     #[snafu(display("failed to keep the state of the services"))]
     Keep { source: FileError },
 }
@@ -175,6 +179,9 @@ async fn supervise() -> Result<(), SuperviseError> {
     let mut terminate = signal(SignalKind::terminate()).context(SignalsSnafu)?;
     let text = files::read(&Path::new(inside::CONFIG).join(SERVICES)).context(ReadSnafu)?;
     let services: Vec<Service> = serde_json::from_str(&text).context(UnderstandSnafu)?;
+    // The table is replaced as a whole: a supervisor after this one does it again.
+    let rules = Path::new(inside::CONFIG).join("nftables");
+    command::run("nft", &[OsStr::new("-f"), rules.as_os_str()]).await.context(RulesSnafu)?;
     let mut kept = adopt(services, earlier());
     let mut prober = Prober::default();
     let mut written = Vec::new();
