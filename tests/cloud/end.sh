@@ -71,9 +71,11 @@ machine() {
     # Names of processes that only a cloud has.
     ps -eo comm= | grep -E '^(kube|etcd|containerd|coredns|mariadbd|beam|erl_|ovs|ovn|libvirtd|virt|qemu-system|uwsgi|memcached|haproxy|nova|neutron)' |
         sort | uniq -c | sed 's/^/process /' || true # None is what should be.
-    find /etc /opt /srv /usr/local /usr/lib /var /run /root \( -path "$OAAS_CACHE_DIR" -o -path "$PWD" -o -path /var/cache -o -path /var/log -o -path /var/lib/apt \
-        -o -path /root/.cargo -o -path /root/.cache -o -path /root/go -o -path /root/.rustup -o -path /root/.pyenv -o -path /root/.config/chromium -o -path /root/.config/go -o -path /root/.pki \
-        -o -path /usr/lib/python3 \) -prune -o -type f -printf 'file %p %s %TY-%Tm-%Td %TT\n' 2>/dev/null || true
+    # What other programs of a machine write all the time is left out: caches, logs, and homes but for what clients look at.
+    find /etc /opt /srv /usr/local /usr/lib /var "$HOME/.config/openstack" "$HOME/.kube" "$HOME/.ssh" \( -path "$OAAS_CACHE_DIR" -o -path "$PWD" \
+        -o -path /var/cache -o -path /var/log -o -path /var/tmp -o -path /var/lib/apt -o -path /var/lib/systemd -o -path /usr/lib/python3 \) -prune \
+        -o -type f -printf 'file %p %s %TY-%Tm-%Td %TT\n' 2>/dev/null || true
+    find /run -maxdepth 2 -type f -printf 'run %p\n' 2>/dev/null || true
 }
 
 down() { oaas down >"$out/down.log" 2>"$out/down.progress"; }
