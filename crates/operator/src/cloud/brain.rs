@@ -57,6 +57,14 @@ impl CloudBrain {
         let mut all = self.inside.lock().unwrap_or_else(PoisonError::into_inner);
         Arc::clone(all.entry(cloud.uid().unwrap_or_default()).or_default())
     }
+
+    fn plan(&self, observed: &Observed) -> Plan {
+        let seen = self.inside(&observed.cloud).seen();
+        let now = SystemTime::now();
+        decide(&self.catalog, &self.images, observed, &seen, &|spec, authority| {
+            generate(spec, authority, now)
+        })
+    }
 }
 
 impl Brain for CloudBrain {
@@ -64,11 +72,7 @@ impl Brain for CloudBrain {
     type Plan = Plan;
 
     fn decide(&self, observed: &Observed) -> Decision<Action, Plan> {
-        let seen = self.inside(&observed.cloud).seen();
-        let now = SystemTime::now();
-        let plan = decide(&self.catalog, &self.images, observed, &seen, &|spec, authority| {
-            generate(spec, authority, now)
-        });
+        let plan = self.plan(observed);
         let mut decision =
             Decision { ledger: None, objects: None, delete: Vec::new(), actions: Vec::new(), plan };
         let Plan::Make(make) = &mut decision.plan else { return decision };
@@ -108,12 +112,7 @@ impl Brain for CloudBrain {
         if observed.cloud.spec.deletion_policy != DeletionPolicy::Delete || !lived {
             return Vec::new();
         }
-        let seen = self.inside(&observed.cloud).seen();
-        let now = SystemTime::now();
-        let plan = decide(&self.catalog, &self.images, observed, &seen, &|spec, authority| {
-            generate(spec, authority, now)
-        });
-        let Plan::Make(make) = plan else { return Vec::new() };
+        let Plan::Make(make) = self.plan(observed) else { return Vec::new() };
         let Some(access) = make.access else { return Vec::new() };
         vec![ActionRequest {
             key: "farewell".to_owned(),

@@ -14,24 +14,18 @@ use super::facts::seen;
 use crate::brain::Doomed;
 use crate::observe::{Observed, is_ready};
 
-/// The pods that are made anew now. `wanted` are the daemon sets as they are applied: one that is not like that yet, or
-/// whose controller has not seen it yet, would only get the same pods again.
+/// The pods that are made anew now. `wanted` are the daemon sets as they are applied.
 pub fn rolls(observed: &Observed, wanted: &[DaemonSet], nodes: &[Node]) -> Vec<Doomed> {
     let workloads: Vec<NodeWorkload> = wanted
         .iter()
         .filter_map(|wanted| {
             let live = observed.daemon_sets.iter().find(|live| live.name_any() == wanted.name_any())?;
-            let hash = wanted.annotations().get(ANNOTATION_PODS)?;
             let status = live.status.as_ref()?;
-            let same = live.annotations().get(ANNOTATION_PODS) == Some(hash);
-            let settled = same && seen(&live.metadata, status.observed_generation);
-            settled.then(|| workload(observed, live, hash, status.desired_number_scheduled, nodes))
+            let hash = settled(live.as_ref(), wanted, status.observed_generation)?;
+            Some(workload(observed, live, hash, status.desired_number_scheduled, nodes))
         })
         .collect();
-    oaas_plan::roll(&workloads)
-        .into_iter()
-        .map(|pod| Doomed { kind: "Pod".into(), name: pod.name.clone(), uid: pod.uid.clone() })
-        .collect()
+    oaas_plan::roll(&workloads).into_iter().map(|pod| doomed(pod.name.clone(), pod.uid.clone())).collect()
 }
 
 /// Members' pods that no program runs in and that were made from an older template: their controller waits for ever for
@@ -40,27 +34,34 @@ pub fn rolls(observed: &Observed, wanted: &[DaemonSet], nodes: &[Node]) -> Vec<D
 pub fn stuck(observed: &Observed, wanted: &[StatefulSet]) -> Vec<Doomed> {
     let of = |wanted: &StatefulSet| -> Option<Vec<Doomed>> {
         let live = observed.stateful_sets.iter().find(|live| live.name_any() == wanted.name_any())?;
-        let hash = wanted.annotations().get(ANNOTATION_PODS)?;
-        let observed_generation = live.status.as_ref()?.observed_generation;
-        let settled = live.annotations().get(ANNOTATION_PODS) == Some(hash)
-            && seen(&live.metadata, observed_generation);
-        let uid = live.uid().filter(|_| settled)?;
-        let pods = observed.pods.iter().filter(|pod| {
-            pod.owner_references().iter().any(|owner| owner.uid == uid)
-                && pod.annotations().get(ANNOTATION_PODS) != Some(hash)
+        let hash = settled(live.as_ref(), wanted, live.status.as_ref()?.observed_generation)?;
+        let is_stuck = |pod: &&Pod| {
+            pod.annotations().get(ANNOTATION_PODS).map(String::as_str) != Some(hash)
                 && pod.metadata.deletion_timestamp.is_none()
                 && !runs(pod)
-        });
-        Some(
-            pods.map(|pod| Doomed {
-                kind: "Pod".into(),
-                name: pod.name_any(),
-                uid: pod.uid().unwrap_or_default(),
-            })
-            .collect(),
-        )
+        };
+        let stuck = pods_of(observed, live.uid()?).filter(is_stuck);
+        Some(stuck.map(|pod| doomed(pod.name_any(), pod.uid().unwrap_or_default())).collect())
     };
     wanted.iter().filter_map(of).flatten().collect()
+}
+
+/// The hash of the template that new pods get, once it is applied and its controller has seen it: until then a deleted
+/// pod would only come back as it was.
+fn settled<'a, K: ResourceExt>(live: &K, wanted: &'a K, observed_generation: Option<i64>) -> Option<&'a str> {
+    let hash = wanted.annotations().get(ANNOTATION_PODS)?;
+    let same = live.annotations().get(ANNOTATION_PODS) == Some(hash);
+    (same && seen(live.meta(), observed_generation)).then_some(hash)
+}
+
+/// The pods that the workload of that unique id made.
+fn pods_of(observed: &Observed, uid: String) -> impl Iterator<Item = &Pod> {
+    let own = move |pod: &&Pod| pod.owner_references().iter().any(|owner| owner.uid == uid);
+    observed.pods.iter().map(AsRef::as_ref).filter(own)
+}
+
+fn doomed(name: String, uid: String) -> Doomed {
+    Doomed { kind: "Pod".into(), name, uid }
 }
 
 /// Does any container of it run?
@@ -70,10 +71,8 @@ fn runs(pod: &Pod) -> bool {
 }
 
 fn workload(observed: &Observed, live: &DaemonSet, hash: &str, desired: i32, nodes: &[Node]) -> NodeWorkload {
-    let (name, uid) = (live.name_any(), live.uid().unwrap_or_default());
-    let own = |pod: &&Pod| pod.owner_references().iter().any(|owner| owner.uid == uid);
     let all: Vec<NodePod> =
-        observed.pods.iter().map(AsRef::as_ref).filter(own).map(|pod| node_pod(pod, observed.now)).collect();
+        pods_of(observed, live.uid().unwrap_or_default()).map(|pod| node_pod(pod, observed.now)).collect();
     // The controller alone knows every reason why a node gets no pod; which nodes lack theirs is asked only if some do.
     let lacking = usize::try_from(desired).is_ok_and(|desired| desired > all.len());
     let there: BTreeSet<&String> = all.iter().map(|pod| &pod.node).collect();
@@ -86,7 +85,7 @@ fn workload(observed: &Observed, live: &DaemonSet, hash: &str, desired: i32, nod
         .collect();
     let lives = |pod: &NodePod| nodes.iter().any(|node| node.name == pod.node && node.ready);
     let pods = all.iter().filter(|pod| lives(pod)).cloned().collect();
-    NodeWorkload { name, wanted: hash.to_owned(), missing, pods }
+    NodeWorkload { name: live.name_any(), wanted: hash.to_owned(), missing, pods }
 }
 
 fn selects(selector: &BTreeMap<String, String>, labels: &BTreeMap<String, String>) -> bool {
