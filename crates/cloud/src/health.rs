@@ -100,23 +100,26 @@ impl Computes {
     /// Look at all of them.
     pub async fn observe<A: Api>(api: &A) -> Result<Self, Error> {
         let get = |service, path: &str| Call::get(service, path);
-        let services = get(Service::Compute, "/v2.1/os-services").query("binary", "nova-compute");
         let (hypervisors, agents) =
             (get(Service::Compute, "/v2.1/os-hypervisors/detail"), get(Service::Network, "/v2.0/agents"));
         let (services, hypervisors, agents) = futures::try_join!(
-            list(api, &Actor::Admin, &services, "services"),
+            Self::services(api),
             list(api, &Actor::Admin, &hypervisors, "hypervisors"),
             list(api, &Actor::Admin, &agents, "agents"),
         )?;
         let host = |hypervisor: &Value| Some(hypervisor.pointer("/service/host")?.as_str()?.to_owned());
         Ok(Self {
-            services: services
-                .into_iter()
-                .filter_map(|service| serde_json::from_value(service).ok())
-                .collect(),
+            services,
             mapped: hypervisors.iter().filter_map(host).collect(),
             agents: agents.into_iter().filter_map(|agent| serde_json::from_value(agent).ok()).collect(),
         })
+    }
+
+    /// The nova-computes alone.
+    pub async fn services<A: Api>(api: &A) -> Result<Vec<NovaService>, Error> {
+        let call = Call::get(Service::Compute, "/v2.1/os-services").query("binary", "nova-compute");
+        let services = list(api, &Actor::Admin, &call, "services").await?;
+        Ok(services.into_iter().filter_map(|service| serde_json::from_value(service).ok()).collect())
     }
 
     /// How one host stands.

@@ -1,6 +1,7 @@
 //! Tests against a simulated cloud: the emulator in memory, and the same behind HTTP on loopback.
 
 mod emulator;
+mod farewell;
 mod fixpoint;
 mod http;
 mod keeping;

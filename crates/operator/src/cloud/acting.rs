@@ -142,8 +142,8 @@ impl Inside {
     pub async fn farewell(&self, access: &Access) -> Result<(), String> {
         let sessions = self.sessions(access)?;
         match farewell::delete_servers(sessions.as_ref()).await {
-            Ok(0) => Ok(()),
-            Ok(left) => Err(format!("{left} servers are being deleted")),
+            Ok(left) if left.none() => Ok(()),
+            Ok(left) => Err(left.to_string()),
             Err(error) => Err(error.line()),
         }
     }

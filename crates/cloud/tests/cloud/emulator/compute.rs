@@ -51,8 +51,9 @@ impl Emulator {
             }
             ("GET", ["servers", "detail"]) => {
                 let project = ask.who.project.clone();
+                let all = ask.query.iter().any(|(name, _)| name == "all_tenants");
                 self.list(ask, Service::Compute, "servers", move |server| {
-                    server["tenant_id"].as_str() == project.as_deref()
+                    all || server["tenant_id"].as_str() == project.as_deref()
                 })
             }
             ("POST", ["servers"]) => self.create_server(ask),
@@ -191,9 +192,10 @@ impl Emulator {
         }
         let id = self.fresh("server");
         let mut server = json!({"id": id, "status": "BUILD", "OS-EXT-STS:task_state": "spawning", "addresses": {},
-            "tenant_id": ask.who.project, "user_id": ask.who.user});
+            "tenant_id": ask.who.project, "user_id": ask.who.user, "OS-EXT-SRV-ATTR:host": null});
         merge(&mut server, &fields);
         if self.compute_ready {
+            server["OS-EXT-SRV-ATTR:host"] = json!("node1");
             for network in fields["networks"].as_array().unwrap() {
                 let port = json!({"id": self.fresh("port"), "network_id": network["uuid"], "device_id": id,
                     "device_owner": "compute:nova", "project_id": ask.who.project, "binding:host_id": "node1",

@@ -176,7 +176,7 @@ impl Emulator {
             .filter(|object| keep(object))
             .filter(|object| {
                 ask.query.iter().all(|(name, value)| match name.as_str() {
-                    "limit" | "marker" | "is_public" => true,
+                    "limit" | "marker" | "is_public" | "all_tenants" => true,
                     "name" if service == Service::Compute => {
                         object["name"].as_str() == Some(&value.trim_matches(['^', '$']).replace('\\', ""))
                     }
