@@ -46,4 +46,30 @@ each_probe_sees_a_hang() {
     done
     ((failed == 0))
 }
+# The running pod of each component that is a workload: `COMPONENT POD` a line. In the client's pod nothing runs but what people type.
+pods_of_components() {
+    kubectl get pods -n "$namespace" -l oaas.dev/component --field-selector=status.phase=Running \
+        -o 'jsonpath={range .items[*]}{.metadata.labels.oaas\.dev/component} {.metadata.name}{"\n"}{end}' | grep -v '^client ' | sort -u -k1,1
+}
+# dead_database: the database's program is stopped. Whoever answers requests from it is not ready and says so; nobody but itself is taken
+# for dead.
+dead_database_fails_readiness_alone() {
+    local component pod said failed=0 unready=""
+    pods_of_components >"$out/pods"
+    stopped=$(programs galera-0)
+    trap 'kill -CONT $stopped 2>/dev/null || true; until_true 150 cloud_is_ready' EXIT
+    # shellcheck disable=SC2086
+    kill -STOP $stopped
+    # Longer than the agents keep an answer.
+    sleep 12
+    while read -r component pod; do
+        [[ $component == galera ]] && continue
+        answer "$pod" live >/dev/null || { echo "$component: taken for dead: $(answer "$pod" live)"; failed=1; }
+        said=$(answer "$pod" ready 2>&1) || { unready+=" $component"; echo "$component: $said" | cut -c -240; }
+    done <"$out/pods"
+    # shellcheck disable=SC2086
+    kill -CONT $stopped
+    [[ $unready == " glance keystone neutron-server nova-api nova-metadata placement" ]] || { echo "not ready:$unready"; failed=1; }
+    ((failed == 0))
+}
 set +a

@@ -22,6 +22,7 @@ pub mod host;
 pub mod kubernetes;
 pub mod names;
 pub mod progress;
+pub mod reach;
 pub mod report;
 pub mod run;
 pub mod table;

@@ -31,6 +31,7 @@ func main() {
 		fmt.Fprintf(os.Stderr, "kube: %q is none of its programs; it has: %s\n", name, strings.Join(names, ", "))
 		os.Exit(2)
 	}
+	collectOftenWhenUp()
 	if program.command != nil {
 		os.Exit(cli.Run(program.command()))
 	}

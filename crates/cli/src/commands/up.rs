@@ -24,7 +24,7 @@ use snafu::{ResultExt, Snafu};
 use crate::bringup::{self, Waited};
 use crate::context::Context;
 use crate::report::Failure;
-use crate::{fit, guest, host, wanted};
+use crate::{fit, guest, host, reach, wanted};
 
 /// Arguments of `oaas up`.
 #[derive(Debug, Args)]
@@ -96,6 +96,11 @@ impl Explain for Error {
     }
 }
 
+/// Where servers are asked whether they answer.
+const SSH: u16 = 22;
+/// How long a server's system may take to boot, beyond what is waited for Nova.
+const BOOT: Duration = Duration::from_secs(60);
+
 /// What there is when it is done.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -105,6 +110,8 @@ struct Done {
     name: String,
     horizon: String,
     servers: Vec<oaas_api::status::ServerSummary>,
+    /// Servers that did not answer on their floating IPs in the end, by name.
+    silent: Vec<String>,
     seconds: f64,
     changed: bool,
 }
@@ -187,17 +194,27 @@ async fn bring_up(
         part.end_with(bringup::wait(&client, &cloud, &revision, patience, &part).await)?;
 
     let endpoints = status.endpoints.clone().unwrap_or_default();
+    let changed = cluster.changed || fetched || installed || applied || waited;
     let ports = task.child("ports of this machine");
     let maps = bringup::port_maps(&endpoints, arguments.listen);
     ports.end_with(oaas_node::publish_ports(options, &maps, &ports).await)?;
+    let silent = if changed && status.servers.iter().any(|server| server.floating_ip.is_some()) {
+        let part = task.child("servers");
+        let silent = reach::wait(&status.servers, SSH, BOOT.min(patience), &part).await;
+        part.done();
+        silent
+    } else {
+        Vec::new()
+    };
     Ok(Done {
         instance: options.instance.to_string(),
         namespace,
         name,
         horizon: bringup::on_host(endpoints.horizon.as_deref().unwrap_or_default(), arguments.listen),
         servers: status.servers,
+        silent,
         seconds: 0.0,
-        changed: cluster.changed || fetched || installed || applied || waited,
+        changed,
     })
 }
 
@@ -284,6 +301,12 @@ fn text(done: &Done) -> String {
     for server in &done.servers {
         let address = server.floating_ip.as_deref().or(server.address.as_deref()).unwrap_or("no address yet");
         out += &format!("Server        {} at {address} ({})\n", server.name, server.status);
+    }
+    for name in &done.silent {
+        out += &format!(
+            "              {name} does not answer on port {SSH}: its system still boots, or its security\n"
+        );
+        out += &format!("              groups close it (oaas openstack console log show {name})\n");
     }
     if let Some(address) = done.servers.iter().find_map(|server| server.floating_ip.as_deref()) {
         out += "Log in        (umask 077; oaas credentials ssh-key > demo.pem)\n";

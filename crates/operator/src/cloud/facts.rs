@@ -200,7 +200,9 @@ fn container_trouble(container: &ContainerStatus) -> Option<(Reason, String)> {
     }
     let words = last.message.unwrap_or_default();
     let words = words.trim().lines().last().unwrap_or_default();
-    (last.exit_code != 0).then(|| {
+    // A service that refuses to start may say so with exit code 0, and is started again; a job is done with it.
+    let runs_on = container.state.as_ref().is_none_or(|state| state.terminated.is_none());
+    (last.exit_code != 0 || runs_on && restarts > 0).then(|| {
         let said = if words.is_empty() { String::new() } else { format!(": {words}") };
         (
             Reason::CrashLoop,
@@ -312,6 +314,14 @@ mod tests {
             reason(container(json!({"lastState": {"terminated": {"exitCode": 1, "reason": "Error"}}}))),
             Some(Reason::CrashLoop)
         );
+        let ended_well = json!({"terminated": {"exitCode": 0, "reason": "Completed"}});
+        assert_eq!(
+            reason(container(
+                json!({"state": {"waiting": {"reason": "CrashLoopBackOff"}}, "lastState": ended_well})
+            )),
+            Some(Reason::CrashLoop)
+        );
+        assert_eq!(reason(container(json!({"state": ended_well}))), None);
         assert_eq!(reason(container(json!({"state": {"running": {}}}))), None);
         let unscheduled =
             json!({"conditions": [{"type": "PodScheduled", "status": "False", "message": "0/1 nodes"}]});
