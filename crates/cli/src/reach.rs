@@ -21,13 +21,13 @@ pub async fn wait(servers: &[ServerSummary], port: u16, patience: Duration, task
     let until = Instant::now() + patience;
     let wait_for = |server: ServerSummary| async move {
         let address: IpAddr = server.floating_ip.as_deref()?.parse().ok()?;
-        let part = task.child(server.name.clone());
-        part.status(format!("starts: port {port} of {address} does not answer yet"));
+        let child = task.child(server.name.clone());
+        child.status(format!("starts: port {port} of {address} does not answer yet"));
         if timeout_at(until, answered(address, port)).await.is_ok() {
-            part.done();
+            child.done();
             return None;
         }
-        part.failed(format!("port {port} of {address} did not answer for {} s", patience.as_secs()));
+        child.failed(format!("port {port} of {address} did not answer for {} s", patience.as_secs()));
         Some(server.name)
     };
     join_all(servers.iter().cloned().map(wait_for)).await.into_iter().flatten().collect()

@@ -99,7 +99,7 @@ impl Explain for Error {
 /// Where servers are asked whether they answer.
 const SSH: u16 = 22;
 /// How long a server's system may take to boot, beyond what is waited for Nova.
-const BOOT: Duration = Duration::from_secs(60);
+const BOOT: Duration = Duration::from_mins(1);
 
 /// What there is when it is done.
 #[derive(Debug, Serialize)]
