@@ -43,7 +43,11 @@ deleted_with_its_data() {
     [[ -z $left ]] || { echo "these are left: $left"; return 1; }
     left=$(ls "/var/lib/oaas/$instance/nodes/node1/var/lib/libvirt-domains" "/var/lib/oaas/$instance/nodes/node1/var/lib/nova/instances" | grep -E -- '-[0-9a-f]{8}' || true)
     [[ -z $left ]] || { echo "servers are left: $left"; return 1; }
-    ! pgrep -x qemu-system-x86 || { echo "a server runs"; return 1; }
+    local process
+    for process in $(pgrep -x qemu-system-x86); do
+        # Other virtual machines of this machine are nobody's business here.
+        ! grep -q "$instance-node1" "/proc/$process/cgroup" || { echo "a server runs: $process"; return 1; }
+    done
 }
 
 # Power is lost: every process of the node ends at once, nothing is told or synced.

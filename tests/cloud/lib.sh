@@ -25,6 +25,12 @@ guest() {
         "oaas@$(address)" "$@"
 }
 cloud_is_ready() { [[ $(kubectl get oscloud -n "$namespace" demo -o 'jsonpath={.status.phase}') == Ready ]]; }
+# ended_by SIGNAL SECONDS CODE: `up` gets the signal after so long, and ends with the exit code.
+ended_by() {
+    local code=0
+    timeout --preserve-status --signal="$1" "$2" bin/oaas --instance "$instance" up || code=$?
+    [[ $code == "$3" ]] || { echo "exit code $code"; return 1; }
+}
 second_up() { oaas up --output json 2>/dev/null | grep -q '"changed": false'; }
 
 ok() { echo "ok - $1"; }

@@ -13,6 +13,9 @@ use crate::context::Context;
 use crate::report::Failure;
 use crate::{directories, kubernetes};
 
+/// The variable that says where kubectl keeps what it learns of a cluster (`--cache-dir` of `kubectl options`).
+const CACHE: &str = "KUBECACHEDIR";
+
 /// Arguments of `oaas kubectl`.
 #[derive(Debug, Args)]
 #[command(disable_help_flag = true, after_help = "Options of oaas itself stand before `kubectl`.")]
@@ -63,6 +66,10 @@ pub fn run(arguments: &Arguments, context: &Context) -> Result<u8, Failure> {
         command.env("KUBECONFIG", path);
     } else if !global.names_a_cluster() {
         command.env("KUBECONFIG", kubernetes::embedded(global));
+        // What kubectl keeps goes with the cluster, and is not left in somebody's home.
+        if std::env::var_os(CACHE).is_none() {
+            command.env(CACHE, layout.root().join("kubectl"));
+        }
     }
     if let Some(context) = &global.context {
         command.args(["--context", context]);

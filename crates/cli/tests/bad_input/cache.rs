@@ -202,3 +202,26 @@ fn a_go_module_with_another_hash_is_refused() {
         "\nhint: the module proxy serves other content than was pinned: ask its owner, or use another GOPROXY\n"
     ), "{error}");
 }
+
+#[test]
+fn a_mirror_that_cannot_be_reached_is_told_when_locks_are_refreshed() {
+    let (said, written) = alone(|| {
+        let mut place = Place::new();
+        // Nobody listens there.
+        place.set("OAAS_DEBIAN_MIRROR", "http://127.0.0.1:9/debian");
+        place.set("OAAS_DEBIAN_SECURITY_MIRROR", "http://127.0.0.1:9/debian");
+        let directory = place.path("locks");
+        let said = place.run(&["image", "lock", "--refresh", "--directory", directory.to_str().unwrap()]);
+        (said, directory.exists())
+    });
+    let error = said.error();
+    assert_eq!(said.code, Some(3), "{}", said.stderr);
+    assert!(
+        error.starts_with("error: failed to resolve the Debian packages of the images\n"),
+        "{}",
+        said.stderr
+    );
+    assert!(error.contains("Could not connect to 127.0.0.1:9"), "{error}");
+    assert!(error.contains("\nhint: a package registry could not be reached"), "{error}");
+    assert!(!written, "a lock was written");
+}

@@ -179,7 +179,8 @@ pub async fn resolve(
     let apt = Apt::new(scratch, &recipes.debian, mirrors)?;
     task.status("reads the suite's indices");
     let mut update = apt.command("apt-get");
-    update.args(["update", "-q"]);
+    // Otherwise a mirror that cannot be reached is a warning, and then no package can be located.
+    update.args(["-o", "APT::Update::Error-Mode=any", "update", "-q"]);
     process::run("read the suite's indices", update, task)
         .await
         .context(error::AptSnafu { what: "the suite's indices" })?;
