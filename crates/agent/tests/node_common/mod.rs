@@ -185,6 +185,8 @@ impl Machine {
         let machine = Self { space, name: name.to_owned(), root: directory.path().join("root"), directory };
         let inner = machine.path("/usr/bin/oaas-agent");
         std::fs::copy(AGENT, inner).unwrap();
+        // As in a pod: without the file Open vSwitch and OVN resolve no names, also none of /etc/hosts.
+        machine.write("/etc/resolv.conf", "options timeout:1\n");
         machine
     }
 
