@@ -20,7 +20,7 @@ TEST_PACKAGES := chromium chromium-driver curl dnsmasq-base iputils-ping openssh
 TIERS := format lint deny unit node apiserver cloud
 FULL_TIERS := $(TIERS) daemons
 
-.PHONY: help build up down test test-full bench lint deny packages-build packages-up packages-test
+.PHONY: help build up down test test-full bench bench-cold lint deny packages-build packages-up packages-test
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -46,6 +46,9 @@ test-%: build packages-test
 
 bench: build packages-test ## Measure, and print a table
 	tests/bench
+
+bench-cold: build packages-test ## Measure `make up` from a fresh clone with empty caches
+	tests/bench --cold
 
 lint: ## Formatting, lints, dependencies
 	tests/run format lint deny
