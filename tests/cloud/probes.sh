@@ -16,10 +16,16 @@ programs() {
         [[ $(readlink "/proc/$process/exe") == */oaas || $(cat "/proc/$process/comm") == pause ]] || echo "$process"
     done | sort -un
 }
+# The components whose programs are watched. In the client's pod nothing runs but what people type.
+watched() { kubectl get oscomp -n "$namespace" -o 'jsonpath={range .items[*]}{.spec.component}{"\n"}{end}' | grep -vx client | sort; }
+# A running pod of a component.
+running_pod() {
+    kubectl get pods -n "$namespace" -l "oaas.dev/component=$1" --field-selector=status.phase=Running -o 'jsonpath={.items[0].metadata.name}'
+}
 # hangs COMPONENT: its program is stopped, its liveness fails and names a check; it goes on, and liveness is back.
 hangs() {
     local pod said
-    pod=$(kubectl get pods -n "$namespace" -l "oaas.dev/component=$1" --field-selector=status.phase=Running -o 'jsonpath={.items[0].metadata.name}')
+    pod=$(running_pod "$1")
     stopped=$(programs "$pod")
     [[ -n $stopped ]] || { echo "$1: no program runs in $pod"; return 1; }
     trap 'kill -CONT $stopped 2>/dev/null || true' EXIT
@@ -38,24 +44,20 @@ hangs() {
     until_true 60 answer "$pod" live
 }
 each_probe_sees_a_hang() {
-    local component failed=0
-    # In the client's pod nothing runs but what people type.
-    for component in $(kubectl get oscomp -n "$namespace" -o 'jsonpath={.items[*].spec.component}'); do
-        [[ $component == client ]] && continue
+    local component components failed=0
+    components=$(watched)
+    for component in $components; do
         bash -c 'set -euo pipefail; hangs "$1"' _ "$component" || failed=1
     done
     ((failed == 0))
 }
-# The running pod of each component that is a workload: `COMPONENT POD` a line. In the client's pod nothing runs but what people type.
-pods_of_components() {
-    kubectl get pods -n "$namespace" -l oaas.dev/component --field-selector=status.phase=Running \
-        -o 'jsonpath={range .items[*]}{.metadata.labels.oaas\.dev/component} {.metadata.name}{"\n"}{end}' | grep -v '^client ' | sort -u -k1,1
-}
-# dead_database: the database's program is stopped. Whoever answers requests from it is not ready and says so; nobody but itself is taken
+# The database's program is stopped. Whoever answers requests from it is not ready and says so; nobody but itself is taken
 # for dead.
 dead_database_fails_readiness_alone() {
     local component pod said failed=0 unready=""
-    pods_of_components >"$out/pods"
+    for component in $(watched); do
+        echo "$component $(running_pod "$component")"
+    done >"$out/pods"
     stopped=$(programs galera-0)
     trap 'kill -CONT $stopped 2>/dev/null || true; until_true 150 cloud_is_ready' EXIT
     # shellcheck disable=SC2086
