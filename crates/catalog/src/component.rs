@@ -6,7 +6,6 @@ use serde::Deserialize;
 use serde::de::{self, Deserializer};
 
 use crate::value::Tree;
-use crate::when::When;
 
 /// One workload: pods of one template.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -14,9 +13,6 @@ use crate::when::When;
 pub struct Component {
     /// The name of the workload and of its Service.
     pub name: String,
-    /// For which releases it exists.
-    #[serde(default)]
-    pub when: When,
     /// Which kind of workload.
     pub kind: WorkloadKind,
     /// The image, by name; `openstack` stands for the release's.

@@ -6,13 +6,19 @@
 //! `data/options/<release>/`, generated from the very image that runs. [`Catalog::built_in`] reads them all;
 //! [`Catalog::with_service`] adds one more, which is all that a new service needs.
 //!
+//! [`Catalog::select`] evaluates every condition (`when`) of the data for one cloud, once; what comes of it, a
+//! [`CloudCatalog`], has none. How conditions are written is told in `source.rs`.
+//!
 //! This crate does no I/O: the data is compiled in.
 
 mod component;
 mod load;
+mod names;
 mod options;
 mod release;
+mod select;
 mod service;
+mod source;
 mod value;
 mod when;
 
@@ -23,6 +29,7 @@ pub use component::{
 pub use load::{Catalog, LoadError};
 pub use options::{OlderName, OptionCatalog, OptionIndex, OptionInfo, OptionKind};
 pub use release::{Profile, ProfileService, Release};
+pub use select::{CloudCatalog, Facts, Missing, SelectError};
 pub use service::{Api, ConfigFile, FileFormat, Fragment, Job, Provides, SecretKind, SecretSpec, Service};
 pub use value::{Reference, Scalar, Segment, Tree, Value};
-pub use when::When;
+pub use when::{StorageKind, When};

@@ -2,30 +2,40 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use include_dir::{Dir, include_dir};
+use include_dir::{Dir, File, include_dir};
 use serde::Deserialize;
-use serde_yaml_ng::with::singleton_map_recursive;
 use snafu::{ResultExt, Snafu};
 
-use crate::component::Need;
+use crate::names::{Names, uses};
 use crate::options::{OptionCatalog, OptionFile, OptionIndex};
 use crate::release::{Profile, Release};
-use crate::service::{Fragment, Service};
-use crate::value::{Reference, Tree};
-use crate::when::When;
+use crate::select::{CloudCatalog, Facts, SelectError};
+use crate::service::Service;
+use crate::source::Source;
+use crate::when::Circumstances;
 
 static DATA: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/data");
 
 /// Why the data cannot be used.
 #[derive(Debug, Snafu)]
 pub enum LoadError {
-    /// A file of the catalog is not what it should be.
+    /// A file of the catalog is not YAML.
     #[snafu(display("failed to read the catalog file {file}"))]
     Parse {
         /// The file, below `data/`.
         file: String,
         /// What is wrong with it.
         source: serde_yaml_ng::Error,
+    },
+    /// A file of the catalog is not what it should be.
+    #[snafu(display("failed to read the catalog file of {file} for release {release}"))]
+    Shape {
+        /// Whose file: a service, or `common`.
+        file: String,
+        /// For which release its conditions were evaluated.
+        release: String,
+        /// Where in the file, and what is wrong there.
+        source: serde_path_to_error::Error<serde_yaml_ng::Error>,
     },
     /// A list of options is not what it should be.
     #[snafu(display("failed to read the options in {file}"))]
@@ -55,20 +65,27 @@ struct ReleasesFile {
 pub struct Catalog {
     releases: BTreeMap<String, Release>,
     profiles: BTreeMap<String, Profile>,
-    services: BTreeMap<String, Service>,
-    common: BTreeMap<String, Fragment>,
+    /// The services' files, conditions and all.
+    sources: BTreeMap<String, Source>,
+    /// The file of what all services share.
+    common: Source,
     options: BTreeMap<String, OptionCatalog>,
+    /// What a cloud of each release may run, whatever else it is.
+    possible: BTreeMap<String, CloudCatalog>,
+    /// What some release has.
+    services: BTreeMap<String, Service>,
 }
 
 impl Catalog {
     /// The catalog that is compiled in.
     pub fn built_in() -> Result<Self, LoadError> {
-        let ReleasesFile { releases, profiles } = parse(&DATA, "releases.yaml")?;
-        let mut services = BTreeMap::new();
+        let file = "releases.yaml";
+        let ReleasesFile { releases, profiles } =
+            serde_yaml_ng::from_str(text(file)).context(ParseSnafu { file })?;
+        let mut sources = BTreeMap::new();
         for file in DATA.get_dir("services").into_iter().flat_map(Dir::files) {
-            let path = file.path().to_string_lossy();
-            let service: Service = parse(&DATA, &path)?;
-            services.insert(service.name.clone(), service);
+            let (name, source) = service_file(&file.path().to_string_lossy(), contents(file))?;
+            sources.insert(name, source);
         }
         let mut options: BTreeMap<String, OptionCatalog> = BTreeMap::new();
         for release in DATA.get_dir("options").into_iter().flat_map(Dir::dirs) {
@@ -82,23 +99,26 @@ impl Catalog {
                 of_release.insert(service.unwrap_or_default(), OptionIndex::new(list.groups));
             }
         }
+        let common = "common.yaml";
         let catalog = Self {
             releases: releases.into_iter().map(|release| (release.name.clone(), release)).collect(),
             profiles,
-            services,
-            common: parse(&DATA, "common.yaml")?,
+            sources,
+            common: Source::read(text(common)).context(ParseSnafu { file: common })?,
             options,
+            possible: BTreeMap::new(),
+            services: BTreeMap::new(),
         };
         catalog.checked()
     }
 
-    /// This catalog with one more service, or with one replaced, from the text of its file.
+    /// This catalog with one more service, or with one replaced, from the text of its file. Every profile runs it.
     pub fn with_service(mut self, yaml: &str) -> Result<Self, LoadError> {
-        let service: Service = read(yaml).context(ParseSnafu { file: "(given)" })?;
+        let (name, source) = service_file("(given)", yaml)?;
         for profile in self.profiles.values_mut() {
-            profile.services.entry(service.name.clone()).or_default();
+            profile.services.entry(name.clone()).or_default();
         }
-        self.services.insert(service.name.clone(), service);
+        self.sources.insert(name, source);
         self.checked()
     }
 
@@ -121,27 +141,15 @@ impl Catalog {
         &self.profiles
     }
 
-    /// All services, by name, whether a release has them or not.
+    /// All services, by name, whether a release has them or not; each as its latest release has it, with everything
+    /// that a cloud may have of it.
     pub fn services(&self) -> &BTreeMap<String, Service> {
         &self.services
     }
 
-    /// The services that a release has.
+    /// The services that a release has, each with everything that a cloud of it may have.
     pub fn services_of(&self, release: &Release) -> impl Iterator<Item = &Service> {
-        self.services.values().filter(|service| self.holds(&service.when, release))
-    }
-
-    /// Does a condition hold for a release?
-    pub fn holds(&self, when: &When, release: &Release) -> bool {
-        when.holds(release, |name| self.releases.get(name).map(|release| release.order))
-    }
-
-    /// The fragment that a component of a service means by a name: `common/NAME` is shared by all services.
-    pub fn fragment<'a>(&'a self, service: &'a Service, name: &str) -> Option<&'a Fragment> {
-        match name.strip_prefix("common/") {
-            Some(name) => self.common.get(name),
-            None => service.fragments.get(name),
-        }
+        self.possible.get(&release.name).into_iter().flat_map(CloudCatalog::services)
     }
 
     /// The options that a service understands in a release.
@@ -149,149 +157,163 @@ impl Catalog {
         self.options.get(release)?.get(service.options.as_deref().unwrap_or(&service.name))
     }
 
-    fn checked(self) -> Result<Self, LoadError> {
+    /// The catalog of one cloud: every condition is evaluated here, once, against what the cloud is.
+    ///
+    /// What a service refers to must be there: one that is off, though another needs it, is an error with both names. Who
+    /// can do without says so by a condition.
+    pub fn select(&self, facts: &Facts<'_>) -> Result<CloudCatalog, SelectError> {
+        let (Some(release), Some(possible)) =
+            (self.releases.get(facts.release), self.possible.get(facts.release))
+        else {
+            return Err(SelectError::NoRelease { release: facts.release.to_owned() });
+        };
+        let profile = self.profiles.get(facts.profile);
+        let on = |name: &str| {
+            let by_profile = profile.is_some_and(|profile| profile.services.contains_key(name));
+            facts.switched.get(name).copied().unwrap_or(by_profile)
+        };
+        // The condition of a service as a whole asks for no other service, so what runs is known before.
+        let nothing = BTreeSet::new();
+        let before =
+            Circumstances { release, releases: &self.releases, cloud: Some((&nothing, facts.storage)) };
+        let runs: BTreeSet<String> = self
+            .sources
+            .iter()
+            .filter(|(name, source)| on(name) && source.own_when().is_none_or(|when| when.holds(&before)))
+            .map(|(name, _)| name.clone())
+            .collect();
+        let of = Circumstances { cloud: Some((&runs, facts.storage)), ..before };
+        let sources = self.sources.iter().filter(|(name, _)| runs.contains(*name));
+        let selected = CloudCatalog::evaluate(&self.common, sources, &of)
+            .map_err(|(service, wrong)| SelectError::Wrong { service, problem: wrong.to_string() })?;
+        let missing = selected.missing(possible);
+        if missing.is_empty() { Ok(selected) } else { Err(SelectError::Missing { missing }) }
+    }
+
+    /// Evaluate what each release may have, and check that every name leads somewhere.
+    fn checked(mut self) -> Result<Self, LoadError> {
+        let problems = self.wrong_conditions();
+        if !problems.is_empty() {
+            return InconsistentSnafu { problems }.fail();
+        }
+        let mut releases: Vec<&Release> = self.releases.values().collect();
+        releases.sort_by_key(|release| release.order);
+        let mut possible = BTreeMap::new();
+        let mut services = BTreeMap::new();
+        for release in releases {
+            let of = Circumstances { release, releases: &self.releases, cloud: None };
+            let catalog = CloudCatalog::evaluate(&self.common, self.sources.iter(), &of)
+                .map_err(|(file, source)| LoadError::Shape { file, release: release.name.clone(), source })?;
+            services.extend(catalog.services().map(|service| (service.name.clone(), service.clone())));
+            possible.insert(release.name.clone(), catalog);
+        }
+        self.possible = possible;
+        self.services = services;
         let problems = self.problems();
         if problems.is_empty() { Ok(self) } else { InconsistentSnafu { problems }.fail() }
     }
 
-    fn problems(&self) -> Vec<String> {
+    fn wrong_conditions(&self) -> Vec<String> {
+        let services: BTreeSet<String> = self.sources.keys().cloned().collect();
+        let common = ("common".to_owned(), &self.common);
         let mut problems = Vec::new();
-        let names = Names::of(self);
-        for service in self.services.values() {
-            let mut complain = |what: String| problems.push(format!("{}: {what}", service.name));
-            let references = |tree: &Tree| {
-                let mut found = Vec::new();
-                tree.visit(&mut |scalar| found.extend(scalar.references().cloned()));
-                found
-            };
-            let mut used: Vec<Reference> = Vec::new();
-            for fragment in service.fragments.values() {
-                used.extend(fragment_references(fragment));
-            }
-            for file in service.files.values() {
-                used.extend(references(&file.content));
-            }
-            for component in &service.components {
-                used.extend(references(&component.role));
-                for name in &component.config {
-                    match self.fragment(service, name) {
-                        None => complain(format!("{}: no fragment {name}", component.name)),
-                        Some(fragment) => used.extend(fragment_references(fragment)),
-                    }
-                }
-                for name in &component.files {
-                    if !service.files.contains_key(name) {
-                        complain(format!("{}: no file {name}", component.name));
-                    }
-                }
-                if !component.config.is_empty() && service.main.is_none() {
-                    complain(format!("{}: has fragments, but the service no main file", component.name));
-                }
-                for secret in component.secret_mounts.keys() {
-                    if !names.secrets.contains(secret.as_str()) {
-                        complain(format!("{}: no secret {secret}", component.name));
-                    }
-                }
-                component.needs.iter().filter_map(|need| names.missing(need)).for_each(&mut complain);
-            }
-            for job in &service.jobs {
-                used.extend(references(&job.role));
-                job.needs.iter().filter_map(|need| names.missing(need)).for_each(&mut complain);
-                for name in &job.config {
-                    if self.fragment(service, name).is_none() {
-                        complain(format!("{}: no fragment {name}", job.name));
+        for (file, source) in self.sources.iter().map(|(name, s)| (name.clone(), s)).chain([common]) {
+            for (place, when) in source.conditions() {
+                let whole = place.is_empty();
+                let mut complain = |what: String| {
+                    let at = if whole { String::new() } else { format!(" {place}:") };
+                    problems.push(format!("{file}:{at} {what}"));
+                };
+                match when {
+                    Err(why) => complain(format!("the condition cannot be read: {why}")),
+                    Ok(when) => {
+                        when.unknown(&self.releases, &services).for_each(&mut complain);
+                        if whole && !(when.with.is_empty() && when.without.is_empty()) {
+                            complain("a service as a whole depends on no other".to_owned());
+                        }
                     }
                 }
             }
-            if let Some(api) = &service.api {
-                let component = service.components.iter().find(|component| component.name == api.component);
-                if !component
-                    .is_some_and(|component| component.ports.iter().any(|port| port.name == api.port))
-                {
-                    complain(format!("its API's component {} has no port {}", api.component, api.port));
+        }
+        problems
+    }
+
+    fn problems(&self) -> Vec<String> {
+        let mut problems = BTreeSet::new();
+        for (release, catalog) in &self.possible {
+            let names = Names::of(catalog.services());
+            for service in catalog.services() {
+                let mut complain = |what: String| problems.insert(format!("{}: {what}", service.name));
+                for (place, thing) in uses(service, catalog.shared()) {
+                    if names.owner(&thing).is_none() {
+                        complain(format!("{place}: refers to {thing}, which does not exist in {release}"));
+                    }
                 }
+                self.shape_problems(service).into_iter().for_each(|problem| {
+                    complain(problem);
+                });
             }
-            if let Some(main) = &service.main
-                && !service.files.contains_key(main)
-            {
-                complain(format!("no main file {main}"));
-            }
-            used.iter().filter_map(|reference| names.unresolved(reference)).for_each(&mut complain);
         }
         for (name, profile) in &self.profiles {
             for service in profile.services.keys().filter(|service| !self.services.contains_key(*service)) {
-                problems.push(format!("profile {name}: no service {service}"));
+                problems.insert(format!("profile {name}: no service {service}"));
             }
+        }
+        problems.into_iter().collect()
+    }
+
+    /// What does not fit together within one service.
+    fn shape_problems(&self, service: &Service) -> Vec<String> {
+        let mut problems = Vec::new();
+        let mut complain = |what: String| problems.push(what);
+        let Some(source) = self.sources.get(&service.name) else { return problems };
+        let known = |kind: &str, name: &str| source.keys(kind).any(|key| key == name);
+        let components = service.components.iter().map(|c| (&c.name, &c.config, &c.files));
+        let jobs = service.jobs.iter().map(|job| (&job.name, &job.config, &job.files));
+        for (user, config, files) in components.chain(jobs) {
+            for name in config.iter().filter(|name| match name.strip_prefix("common/") {
+                Some(name) => !self.common.has(name),
+                None => !known("fragments", name),
+            }) {
+                complain(format!("{user}: no fragment {name}"));
+            }
+            for name in files.iter().filter(|name| !known("files", name)) {
+                complain(format!("{user}: no file {name}"));
+            }
+            if !config.is_empty() && service.main.is_none() {
+                complain(format!("{user}: has fragments, but the service no main file"));
+            }
+        }
+        if let Some(api) = &service.api {
+            let component = service.components.iter().find(|component| component.name == api.component);
+            if !component.is_some_and(|component| component.ports.iter().any(|port| port.name == api.port)) {
+                complain(format!("its API's component {} has no port {}", api.component, api.port));
+            }
+        }
+        if let Some(main) = &service.main
+            && !service.files.contains_key(main)
+        {
+            complain(format!("no main file {main}"));
         }
         problems
     }
 }
 
-fn fragment_references(fragment: &Fragment) -> impl Iterator<Item = Reference> + '_ {
-    fragment
-        .options
-        .values()
-        .flat_map(BTreeMap::values)
-        .flat_map(|value| value.scalars().iter().flat_map(|scalar| scalar.references().cloned()))
-}
-
-/// Every name that something may lead to.
-struct Names<'a> {
-    services: BTreeSet<&'a str>,
-    components: BTreeSet<&'a str>,
-    databases: BTreeSet<&'a str>,
-    secrets: BTreeSet<&'a str>,
-    jobs: BTreeSet<&'a str>,
-}
-
-impl<'a> Names<'a> {
-    fn of(catalog: &'a Catalog) -> Self {
-        let services = || catalog.services.values();
-        Self {
-            services: services().map(|service| service.name.as_str()).collect(),
-            components: services()
-                .flat_map(|service| service.components.iter().map(|component| component.name.as_str()))
-                .collect(),
-            databases: services().flat_map(|service| service.databases.iter().map(String::as_str)).collect(),
-            secrets: services().flat_map(|service| service.secrets.keys().map(String::as_str)).collect(),
-            jobs: services().flat_map(|service| service.jobs.iter().map(|job| job.name.as_str())).collect(),
-        }
-    }
-
-    fn missing(&self, need: &Need) -> Option<String> {
-        let (kind, name, known) = match need {
-            Need::Ready(name) => ("component", name, &self.components),
-            Need::Job(name) => ("job", name, &self.jobs),
-            Need::Schema(name) | Need::Registered(name) => ("service", name, &self.services),
-        };
-        (!known.contains(name.as_str())).then(|| format!("needs the {kind} {name}, which does not exist"))
-    }
-
-    fn unresolved(&self, reference: &Reference) -> Option<String> {
-        let (kind, name, known) = match reference {
-            Reference::Database(name) => ("database", name, &self.databases),
-            Reference::Url(name) | Reference::Public(name) => ("service", name, &self.services),
-            Reference::Password(name) if name != "self" => ("service", name, &self.services),
-            Reference::Secret(name) => ("secret", name, &self.secrets),
-            Reference::Host(name)
-            | Reference::Members(name)
-            | Reference::Hosts(name)
-            | Reference::Ovsdb(name)
-            | Reference::ReplicaCount(name) => ("component", name, &self.components),
-            _ => return None,
-        };
-        (!known.contains(name.as_str())).then(|| format!("refers to the {kind} {name}, which does not exist"))
+/// A service's name and file.
+fn service_file(file: &str, yaml: &str) -> Result<(String, Source), LoadError> {
+    let source = Source::read(yaml).context(ParseSnafu { file })?;
+    match source.text("name") {
+        Some(name) => Ok((name.to_owned(), source)),
+        None => InconsistentSnafu { problems: vec![format!("{file}: a service without a name")] }.fail(),
     }
 }
 
-fn parse<T: for<'de> Deserialize<'de>>(dir: &Dir<'_>, file: &str) -> Result<T, LoadError> {
-    let text = dir.get_file(file).and_then(|found| found.contents_utf8()).unwrap_or_default();
-    read(text).context(ParseSnafu { file })
+fn text(file: &str) -> &'static str {
+    DATA.get_file(file).map(contents).unwrap_or_default()
 }
 
-/// YAML with enums written as maps of one key, as JSON has them, and not as YAML tags.
-fn read<T: for<'de> Deserialize<'de>>(text: &str) -> Result<T, serde_yaml_ng::Error> {
-    singleton_map_recursive::deserialize(serde_yaml_ng::Deserializer::from_str(text))
+fn contents(file: &'static File<'static>) -> &'static str {
+    file.contents_utf8().unwrap_or_default()
 }
 
 fn file_name(path: &std::path::Path) -> String {

@@ -6,7 +6,6 @@ use serde::Deserialize;
 
 use crate::component::{Component, Need};
 use crate::value::{Scalar, Tree, Value};
-use crate::when::When;
 
 /// One service of a cloud: an OpenStack service, or one that they need, such as the database.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -16,9 +15,6 @@ pub struct Service {
     pub name: String,
     /// What it is, in a few words.
     pub title: String,
-    /// For which releases it exists.
-    #[serde(default)]
-    pub when: When,
     /// Its REST API, if it has one.
     #[serde(default)]
     pub api: Option<Api>,
@@ -85,6 +81,13 @@ pub enum Provides {
         /// The generated secret with the administrator's password.
         secret: String,
     },
+    /// What the APIs are published through.
+    PublicEndpoint {
+        /// The component that serves it.
+        component: String,
+        /// Its port, by name.
+        port: String,
+    },
 }
 
 /// The REST API of a service and its entry in Keystone's catalog.
@@ -131,9 +134,6 @@ pub struct SecretSpec {
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Fragment {
-    /// For which releases it holds.
-    #[serde(default)]
-    pub when: When,
     /// Section → option → value.
     pub options: BTreeMap<String, BTreeMap<String, Value>>,
 }

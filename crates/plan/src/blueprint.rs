@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 
 use oaas_catalog::{
     Component, Expose, FileFormat, Need, NodeLabel, Provides, Release, Replicas, Resources, Security,
-    Service, Volume, WorkloadKind,
+    SelectError, Service, Volume, WorkloadKind,
 };
 use serde_json::json;
 use sha2::{Digest, Sha256};
-use snafu::{OptionExt, Snafu};
+use snafu::{OptionExt, ResultExt, Snafu};
 
 use crate::credentials::{certificate_secret, secret_name, user_secret};
 use crate::document::{Content, Document, PublicEndpointModel, PublicRoute, Sections};
@@ -19,15 +19,16 @@ use crate::nodes::{NodePlan, node_plans};
 use crate::overrides::{ReplicaOwner, apply_options, replicas, resources};
 use crate::publish::{PublishKey, PublishPlan};
 use crate::resolve::{Place, World};
+use crate::select::cloud_catalog;
 
 /// Why there is no blueprint.
 #[derive(Debug, Snafu, PartialEq, Eq)]
 pub enum PlanError {
-    /// The catalog does not have the release.
-    #[snafu(display("failed to plan: the catalog has no release {release}"))]
-    NoRelease {
-        /// The release.
-        release: String,
+    /// The catalog has nothing that fits.
+    #[snafu(display("failed to plan"))]
+    Catalog {
+        /// What is missing.
+        source: SelectError,
     },
     /// No image of that name was given.
     #[snafu(display("failed to plan {component}: there is no image {image}"))]
@@ -203,14 +204,13 @@ pub struct Registration {
 
 /// Resolve the catalog for one cloud.
 pub fn blueprint(inputs: &Inputs<'_>) -> Result<Blueprint, PlanError> {
-    let name = &inputs.spec.release;
-    let release = inputs.catalog.releases().get(name).context(NoReleaseSnafu { release: name })?;
-    let world = World::new(inputs, release);
+    let catalog = cloud_catalog(inputs).context(CatalogSnafu)?;
+    let world = World::new(inputs, &catalog);
     let mut components = BTreeMap::new();
     let mut jobs = BTreeMap::new();
     let mut registrations = Vec::new();
     for service in &world.services {
-        for component in service.components.iter().filter(|c| inputs.catalog.holds(&c.when, release)) {
+        for component in &service.components {
             components.insert(component.name.clone(), component_plan(&world, service, component)?);
         }
         if let Some(job) = schema_plan(&world, service)? {
@@ -238,7 +238,7 @@ pub fn blueprint(inputs: &Inputs<'_>) -> Result<Blueprint, PlanError> {
     });
     Ok(Blueprint {
         cloud: inputs.cloud.clone(),
-        release: release.name.clone(),
+        release: world.release.name.clone(),
         components,
         jobs,
         registrations,
@@ -397,10 +397,7 @@ pub(crate) fn main_file(
     let file = place.service.files.get(place.service.main.as_ref()?)?;
     let mut sections = Sections::new();
     for name in fragments {
-        let fragment = world.inputs.catalog.fragment(place.service, name)?;
-        if !world.inputs.catalog.holds(&fragment.when, world.release) {
-            continue;
-        }
+        let fragment = world.catalog.fragment(place.service, name)?;
         for (section, options) in &fragment.options {
             let into = sections.entry(section.clone()).or_default();
             for (option, value) in options {

@@ -6,6 +6,7 @@ use oaas_catalog::{Component, SecretKind, WorkloadKind};
 
 use crate::inputs::{CloudId, Inputs};
 use crate::publish::publish_plan;
+use crate::select::cloud_catalog;
 use crate::sensitive::Sensitive;
 
 /// The secrets there are: Secret's name → key → value.
@@ -103,8 +104,8 @@ pub fn service_names(cloud: &CloudId, service: &str, members: bool) -> Vec<Strin
 
 /// The secrets that this cloud needs, in the order in which they are to be made.
 pub fn credentials(inputs: &Inputs<'_>) -> Vec<CredentialSpec> {
-    let Some(release) = inputs.catalog.releases().get(&inputs.spec.release) else { return Vec::new() };
-    let services: Vec<_> = crate::overrides::enabled_services(inputs, release);
+    let Ok(catalog) = cloud_catalog(inputs) else { return Vec::new() };
+    let services: Vec<_> = catalog.services().collect();
     let stateful: Vec<String> = services
         .iter()
         .flat_map(|service| &service.components)
@@ -150,7 +151,7 @@ pub fn credentials(inputs: &Inputs<'_>) -> Vec<CredentialSpec> {
             specs.push(password(user_secret(name), Some(name.clone()), purpose));
         }
     }
-    let publish = publish_plan(inputs);
+    let publish = publish_plan(inputs, &catalog);
     let public: BTreeSet<String> = publish.addresses.iter().cloned().collect();
     for component in
         services.iter().flat_map(|service| &service.components).filter(|component| component.certificate)

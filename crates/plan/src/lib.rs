@@ -25,6 +25,7 @@ mod publish;
 mod report;
 mod resolve;
 mod roll;
+mod select;
 mod sensitive;
 mod validate;
 
@@ -41,7 +42,7 @@ pub use inputs::{
 };
 pub use nodes::{NodePlan, node_plans};
 pub use overrides::ReplicaOwner;
-pub use publish::{PublishKey, PublishPlan, publish_plan};
+pub use publish::{PublishKey, PublishPlan};
 pub use report::{Progress, Report, report};
 pub use roll::{NodePod, NodeWorkload, roll};
 pub use sensitive::Sensitive;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use oaas_api::{ConfigValue, Service as Wanted};
-use oaas_catalog::{Component, OptionKind, Release, Service};
+use oaas_catalog::{Component, OptionKind, Service};
 
 use crate::document::Sections;
 use crate::inputs::Inputs;
@@ -15,21 +15,6 @@ pub(crate) fn profile_name(inputs: &Inputs<'_>) -> &'static str {
         oaas_api::Profile::Small => "small",
         oaas_api::Profile::Full => "full",
     }
-}
-
-/// The services that this cloud runs: those of the profile, with what the resource switches on and off.
-pub(crate) fn enabled_services<'a>(inputs: &Inputs<'a>, release: &'a Release) -> Vec<&'a Service> {
-    let profile = inputs.catalog.profiles().get(profile_name(inputs));
-    inputs
-        .catalog
-        .services_of(release)
-        .filter(|service| {
-            let said = inputs.spec.services.get(&service.name).and_then(|wanted| wanted.enabled);
-            said.unwrap_or_else(|| {
-                profile.is_some_and(|profile| profile.services.contains_key(&service.name))
-            })
-        })
-        .collect()
 }
 
 /// Who decides how many replicas there are.

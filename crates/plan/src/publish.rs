@@ -2,10 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use oaas_catalog::Expose;
+use oaas_catalog::{CloudCatalog, Expose};
 
 use crate::inputs::Inputs;
-use crate::overrides::enabled_services;
 
 /// Something that is published on a port of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -74,7 +73,7 @@ impl PublishPlan {
 
 /// Choose address and ports. A port that the resource names is taken as it is; otherwise the one that the cloud has
 /// already, else the default, else the next free one within the range of NodePorts (30000 to 32767).
-pub fn publish_plan(inputs: &Inputs<'_>) -> PublishPlan {
+pub(crate) fn publish_plan(inputs: &Inputs<'_>, catalog: &CloudCatalog) -> PublishPlan {
     let spec = inputs.spec.publish.clone().unwrap_or_default();
     let controllers = || inputs.nodes.iter().filter(|node| node.has("controller"));
     let node_addresses: Vec<String> = controllers()
@@ -104,16 +103,16 @@ pub fn publish_plan(inputs: &Inputs<'_>) -> PublishPlan {
             inputs.observed.taken_node_ports.contains_key(port) || ports.values().any(|other| other == port)
         };
         let free = || (key.default_port()..=32767).chain(30000..key.default_port()).find(|port| !taken(port));
-        let port = named.or_else(|| own_port(inputs, key)).or_else(free).unwrap_or(key.default_port());
+        let port =
+            named.or_else(|| own_port(inputs, catalog, key)).or_else(free).unwrap_or(key.default_port());
         ports.insert(key, port);
     }
     PublishPlan { address, addresses, ports }
 }
 
 /// The port that the cloud's own Service for this key has already.
-fn own_port(inputs: &Inputs<'_>, key: PublishKey) -> Option<u16> {
-    let release = inputs.catalog.releases().get(&inputs.spec.release)?;
-    enabled_services(inputs, release).iter().flat_map(|service| &service.components).find_map(|component| {
+fn own_port(inputs: &Inputs<'_>, catalog: &CloudCatalog, key: PublishKey) -> Option<u16> {
+    catalog.services().flat_map(|service| &service.components).find_map(|component| {
         let port = component
             .ports
             .iter()

@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 
 use oaas_catalog::{
-    Component, Provides, Reference, Release, Scalar, Segment, Service, Tree, Value, WorkloadKind,
+    CloudCatalog, Component, Provides, Reference, Release, Scalar, Segment, Service, Tree, Value,
+    WorkloadKind,
 };
 use serde_json::json;
 
 use crate::credentials::{account, database_secret, messaging_secret, secret_name, user_secret};
 use crate::inputs::Inputs;
-use crate::overrides::{enabled_services, replicas, resources};
+use crate::overrides::{replicas, resources};
 use crate::publish::{PublishKey, PublishPlan, publish_plan};
 
 /// The domain of the cluster's names.
@@ -21,6 +22,7 @@ pub(crate) const ACCOUNTS: &str = "/etc/oaas/accounts";
 /// Everything that references are resolved against.
 pub(crate) struct World<'a> {
     pub(crate) inputs: &'a Inputs<'a>,
+    pub(crate) catalog: &'a CloudCatalog,
     pub(crate) release: &'a Release,
     pub(crate) services: Vec<&'a Service>,
     pub(crate) publish: PublishPlan,
@@ -37,12 +39,13 @@ pub(crate) struct Place<'a> {
 }
 
 impl<'a> World<'a> {
-    pub(crate) fn new(inputs: &'a Inputs<'a>, release: &'a Release) -> Self {
+    pub(crate) fn new(inputs: &'a Inputs<'a>, catalog: &'a CloudCatalog) -> Self {
         Self {
             inputs,
-            release,
-            services: enabled_services(inputs, release),
-            publish: publish_plan(inputs),
+            catalog,
+            release: catalog.release(),
+            services: catalog.services().collect(),
+            publish: publish_plan(inputs, catalog),
             new_cloud: !inputs.observed.database_lived,
         }
     }
@@ -54,9 +57,7 @@ impl<'a> World<'a> {
 
     /// A component and its service, by the component's name.
     pub(crate) fn component(&self, name: &str) -> Option<(&'a Service, &'a Component)> {
-        self.services.iter().find_map(|service| {
-            service.components.iter().find(|c| c.name == name).map(|component| (*service, component))
-        })
+        self.catalog.component(name)
     }
 
     /// The DNS name of a Service.

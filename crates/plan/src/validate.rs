@@ -5,12 +5,13 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 use oaas_api::{ConfigValue, Sections};
-use oaas_catalog::{OptionIndex, OptionInfo, OptionKind, ReplicaRule, Service};
+use oaas_catalog::{OptionIndex, OptionInfo, OptionKind, ReplicaRule, SelectError, Service};
 use oaas_feedback::nearest;
 
 use crate::blueprint::Blueprint;
 use crate::inputs::Inputs;
 use crate::overrides::profile_name;
+use crate::select::cloud_catalog;
 
 /// The profile that needs least.
 const SMALLEST: &str = "tiny";
@@ -41,6 +42,7 @@ pub fn validate(inputs: &Inputs<'_>) -> Vec<Problem> {
     }
     release(inputs, &mut problems);
     services(inputs, &mut problems);
+    what_needs_what(inputs, &mut problems);
     networks(inputs, &mut problems);
     publish(inputs, &mut problems);
     nodes(inputs, &mut problems);
@@ -141,6 +143,25 @@ fn services(inputs: &Inputs<'_>, problems: &mut Problems) {
             );
         }
         secrets(inputs, &format!("{path}.unchecked"), &wanted.unchecked, problems);
+    }
+}
+
+/// A service may be off only where no other needs it.
+fn what_needs_what(inputs: &Inputs<'_>, problems: &mut Problems) {
+    match cloud_catalog(inputs) {
+        // Another function says what is wrong with the release.
+        Ok(_) | Err(SelectError::NoRelease { .. }) => {}
+        Err(SelectError::Missing { missing }) => {
+            for missing in missing {
+                let service = &missing.service;
+                let said = inputs.spec.services.get(service).is_some_and(|wanted| wanted.enabled.is_some());
+                let by: Vec<&str> = missing.needed_by.iter().map(String::as_str).collect();
+                let on = if said { "leave it on" } else { "turn it on with `enabled: true`" };
+                let hint = format!("{on}, or turn off {} too", by.join(", "));
+                problems.add(format!("spec.services.{service}.enabled"), missing.to_string(), Some(hint));
+            }
+        }
+        Err(wrong @ SelectError::Wrong { .. }) => problems.add("spec", wrong.to_string(), None),
     }
 }
 

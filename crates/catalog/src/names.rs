@@ -1,0 +1,208 @@
+//! What the parts of a catalog refer to, and whether that is there.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use crate::component::{Expose, Need};
+use crate::service::{Fragment, Provides, Service};
+use crate::value::{Reference, Tree};
+
+/// Something that a service refers to.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Thing {
+    Component(String),
+    Job(String),
+    Service(String),
+    Api(String),
+    Database(String),
+    Secret(String),
+    /// Something published on a port of its own, by its key.
+    Published(String),
+    /// What only one service of a cloud is, such as the database.
+    The(Role),
+}
+
+/// What only one service of a cloud is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Role {
+    Database,
+    Messaging,
+    Identity,
+    PublicEndpoint,
+}
+
+impl Role {
+    fn of(provides: &Provides) -> Self {
+        match provides {
+            Provides::Database { .. } => Self::Database,
+            Provides::Messaging { .. } => Self::Messaging,
+            Provides::Identity { .. } => Self::Identity,
+            Provides::PublicEndpoint { .. } => Self::PublicEndpoint,
+        }
+    }
+}
+
+impl fmt::Display for Thing {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (kind, name) = match self {
+            Self::Component(name) => ("the component", name.as_str()),
+            Self::Job(name) => ("the job", name.as_str()),
+            Self::Service(name) => ("the service", name.as_str()),
+            Self::Api(name) => ("the API of", name.as_str()),
+            Self::Database(name) => ("the database", name.as_str()),
+            Self::Secret(name) => ("the secret", name.as_str()),
+            Self::Published(name) => ("what is published as", name.as_str()),
+            Self::The(Role::Database) => ("a service that is the", "database"),
+            Self::The(Role::Messaging) => ("a service that is the", "message bus"),
+            Self::The(Role::Identity) => ("a service that is the", "identity service"),
+            Self::The(Role::PublicEndpoint) => ("a service that is the", "public endpoint"),
+        };
+        write!(out, "{kind} {name}")
+    }
+}
+
+/// What there is, and which service has it.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Names<'a>(BTreeMap<Thing, &'a str>);
+
+impl<'a> Names<'a> {
+    pub(crate) fn of(services: impl Iterator<Item = &'a Service>) -> Self {
+        let mut names = BTreeMap::new();
+        for service in services {
+            let mut add = |thing: Thing| names.insert(thing, service.name.as_str());
+            add(Thing::Service(service.name.clone()));
+            for component in &service.components {
+                add(Thing::Component(component.name.clone()));
+                for port in &component.ports {
+                    if let Expose::NodePort(key) = &port.expose {
+                        add(Thing::Published(key.clone()));
+                    }
+                }
+            }
+            for job in &service.jobs {
+                add(Thing::Job(job.name.clone()));
+            }
+            for database in &service.databases {
+                add(Thing::Database(database.clone()));
+            }
+            for secret in service.secrets.keys() {
+                add(Thing::Secret(secret.clone()));
+            }
+            if service.api.is_some() {
+                add(Thing::Api(service.name.clone()));
+            }
+            if let Some(provides) = &service.provides {
+                add(Thing::The(Role::of(provides)));
+            }
+        }
+        Self(names)
+    }
+
+    /// Which service has it; nothing where none does.
+    pub(crate) fn owner(&self, thing: &Thing) -> Option<&'a str> {
+        self.0.get(thing).copied()
+    }
+}
+
+/// Everything that a service refers to, with the place where it does. `shared` are the fragments of all services.
+pub(crate) fn uses(service: &Service, shared: &BTreeMap<String, Fragment>) -> BTreeSet<(String, Thing)> {
+    let mut all = Uses { all: BTreeSet::new(), place: service.name.clone() };
+    if !service.databases.is_empty() {
+        all.thing(Thing::The(Role::Database));
+    }
+    if service.messaging {
+        all.thing(Thing::The(Role::Messaging));
+    }
+    if service.user.is_some() || service.api.is_some() {
+        all.thing(Thing::The(Role::Identity));
+    }
+    if service.api.is_some() {
+        all.thing(Thing::The(Role::PublicEndpoint));
+    }
+    let fragments = |all: &mut Uses, names: &[String]| {
+        for name in names {
+            let found = match name.strip_prefix("common/") {
+                Some(name) => shared.get(name),
+                None => service.fragments.get(name),
+            };
+            found.into_iter().for_each(|fragment| all.fragment(fragment));
+        }
+    };
+    let files = |all: &mut Uses, names: &[String]| {
+        names.iter().filter_map(|name| service.files.get(name)).for_each(|file| all.tree(&file.content));
+    };
+    for component in &service.components {
+        all.place.clone_from(&component.name);
+        fragments(&mut all, &component.config);
+        files(&mut all, &component.files);
+        all.tree(&component.role);
+        for checks in [&component.health.startup, &component.health.live, &component.health.ready] {
+            all.tree(checks);
+        }
+        component.needs.iter().for_each(|need| all.need(need));
+        component.secret_mounts.keys().for_each(|secret| all.thing(Thing::Secret(secret.clone())));
+    }
+    for job in &service.jobs {
+        all.place.clone_from(&job.name);
+        fragments(&mut all, &job.config);
+        files(&mut all, &job.files);
+        all.tree(&job.role);
+        job.needs.iter().for_each(|need| all.need(need));
+        let secrets = job.secret_mounts.keys().chain(job.secret_env.values());
+        secrets.for_each(|secret| all.thing(Thing::Secret(secret.clone())));
+    }
+    all.all
+}
+
+struct Uses {
+    all: BTreeSet<(String, Thing)>,
+    place: String,
+}
+
+impl Uses {
+    fn thing(&mut self, thing: Thing) {
+        self.all.insert((self.place.clone(), thing));
+    }
+
+    fn need(&mut self, need: &Need) {
+        self.thing(match need.clone() {
+            Need::Ready(name) => Thing::Component(name),
+            Need::Job(name) => Thing::Job(name),
+            Need::Schema(name) | Need::Registered(name) => Thing::Service(name),
+        });
+    }
+
+    fn reference(&mut self, reference: &Reference) {
+        let thing = match reference.clone() {
+            Reference::Database(name) => Thing::Database(name),
+            Reference::Url(name) => Thing::Api(name),
+            Reference::Public(name) => {
+                self.thing(Thing::The(Role::PublicEndpoint));
+                Thing::Api(name)
+            }
+            Reference::Password(name) if name != "self" => Thing::Service(name),
+            Reference::Secret(name) => Thing::Secret(name),
+            Reference::Publish(key) => Thing::Published(key),
+            Reference::Host(name)
+            | Reference::Members(name)
+            | Reference::Hosts(name)
+            | Reference::Ovsdb(name)
+            | Reference::ReplicaCount(name) => Thing::Component(name),
+            Reference::DatabaseHost => Thing::The(Role::Database),
+            Reference::Messaging => Thing::The(Role::Messaging),
+            _ => return,
+        };
+        self.thing(thing);
+    }
+
+    fn tree(&mut self, tree: &Tree) {
+        tree.visit(&mut |scalar| scalar.references().for_each(|reference| self.reference(reference)));
+    }
+
+    fn fragment(&mut self, fragment: &Fragment) {
+        let values = fragment.options.values().flat_map(BTreeMap::values);
+        for scalar in values.flat_map(|value| value.scalars()) {
+            scalar.references().for_each(|reference| self.reference(reference));
+        }
+    }
+}

@@ -1,0 +1,166 @@
+//! The catalog of one cloud: what is left of the data once every condition in it is evaluated.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use snafu::Snafu;
+
+use crate::component::Component;
+use crate::names::{Names, uses};
+use crate::release::Release;
+use crate::service::{Fragment, Service};
+use crate::source::{Source, Wrong};
+use crate::when::{Circumstances, StorageKind};
+
+/// What one cloud is, as far as the catalog depends on it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Facts<'a> {
+    /// Its release.
+    pub release: &'a str,
+    /// Its profile.
+    pub profile: &'a str,
+    /// Services that it runs, or does not, whatever the profile says.
+    pub switched: BTreeMap<&'a str, bool>,
+    /// Where images, volumes and disks are kept.
+    pub storage: StorageKind,
+}
+
+/// Why there is no catalog for a cloud.
+#[derive(Debug, Clone, PartialEq, Eq, Snafu)]
+pub enum SelectError {
+    /// There is no such release.
+    #[snafu(display("the catalog has no release {release}"))]
+    NoRelease {
+        /// The release.
+        release: String,
+    },
+    /// What the cloud runs needs what it does not run.
+    #[snafu(display("{}", missing.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")))]
+    Missing {
+        /// What is missing, by service.
+        missing: Vec<Missing>,
+    },
+    /// A file of the catalog is not what it should be, in a way that only this cloud meets.
+    #[snafu(display("the catalog's file of {service} is wrong for this cloud: {problem}"))]
+    Wrong {
+        /// Whose file.
+        service: String,
+        /// What is wrong.
+        problem: String,
+    },
+}
+
+/// A service that is off, though others need it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Missing {
+    /// The service that is off.
+    pub service: String,
+    /// The services that need it.
+    pub needed_by: BTreeSet<String>,
+}
+
+impl std::fmt::Display for Missing {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let names: Vec<&str> = self.needed_by.iter().map(String::as_str).collect();
+        let verb = if names.len() == 1 { "needs" } else { "need" };
+        write!(out, "{} is off, but {} {verb} it", self.service, names.join(", "))
+    }
+}
+
+/// All that the catalog says of one cloud, without conditions.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CloudCatalog {
+    release: Release,
+    services: BTreeMap<String, Service>,
+    shared: BTreeMap<String, Fragment>,
+}
+
+impl CloudCatalog {
+    /// The release.
+    pub fn release(&self) -> &Release {
+        &self.release
+    }
+
+    /// The services, in the order of their names.
+    pub fn services(&self) -> impl Iterator<Item = &Service> {
+        self.services.values()
+    }
+
+    /// A service, by its name.
+    pub fn service(&self, name: &str) -> Option<&Service> {
+        self.services.get(name)
+    }
+
+    /// A component and its service, by the component's name.
+    pub fn component(&self, name: &str) -> Option<(&Service, &Component)> {
+        self.services.values().find_map(|service| {
+            service.components.iter().find(|c| c.name == name).map(|component| (service, component))
+        })
+    }
+
+    /// The fragment that a component or job of a service means by a name: `common/NAME` is shared by all services.
+    pub fn fragment<'a>(&'a self, service: &'a Service, name: &str) -> Option<&'a Fragment> {
+        match name.strip_prefix("common/") {
+            Some(name) => self.shared.get(name),
+            None => service.fragments.get(name),
+        }
+    }
+
+    /// Evaluate every condition of the files of these services.
+    pub(crate) fn evaluate<'a>(
+        shared: &Source,
+        services: impl Iterator<Item = (&'a String, &'a Source)>,
+        of: &Circumstances<'_>,
+    ) -> Result<Self, (String, Wrong)> {
+        let in_file = |file: &str| {
+            let file = file.to_owned();
+            move |wrong| (file, wrong)
+        };
+        let shared: BTreeMap<String, Fragment> =
+            shared.select(of).map_err(in_file("common"))?.unwrap_or_default();
+        let mut all = BTreeMap::new();
+        for (name, source) in services {
+            let Some(mut service) = source.select::<Service>(of).map_err(in_file(name))? else { continue };
+            only_what_is_there(&mut service, &shared);
+            all.insert(name.clone(), service);
+        }
+        Ok(Self { release: of.release.clone(), services: all, shared })
+    }
+
+    /// What its services need and it does not have; `possible` is what a cloud of its release may have.
+    pub(crate) fn missing(&self, possible: &Self) -> Vec<Missing> {
+        let there = Names::of(self.services());
+        let could_be = Names::of(possible.services());
+        let mut missing: BTreeMap<&str, BTreeSet<String>> = BTreeMap::new();
+        for service in self.services() {
+            for (_, thing) in uses(service, &self.shared) {
+                if there.owner(&thing).is_none() {
+                    let owner = could_be.owner(&thing).unwrap_or("a service of another release");
+                    missing.entry(owner).or_default().insert(service.name.clone());
+                }
+            }
+        }
+        missing
+            .into_iter()
+            .map(|(service, needed_by)| Missing { service: service.to_owned(), needed_by })
+            .collect()
+    }
+
+    /// The fragments that all services share.
+    pub(crate) fn shared(&self) -> &BTreeMap<String, Fragment> {
+        &self.shared
+    }
+}
+
+/// Components and jobs name fragments and files that are not there for every cloud: they leave those out.
+fn only_what_is_there(service: &mut Service, shared: &BTreeMap<String, Fragment>) {
+    let (fragments, files) = (&service.fragments, &service.files);
+    let components = service.components.iter_mut().map(|c| (&mut c.config, &mut c.files));
+    let jobs = service.jobs.iter_mut().map(|job| (&mut job.config, &mut job.files));
+    for (config, further) in components.chain(jobs) {
+        config.retain(|name| match name.strip_prefix("common/") {
+            Some(name) => shared.contains_key(name),
+            None => fragments.contains_key(name),
+        });
+        further.retain(|name| files.contains_key(name));
+    }
+}
