@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use oaas_feedback::nearest;
 use serde::Deserialize;
 
 /// What kind of value an option takes.
@@ -135,7 +136,7 @@ impl OptionIndex {
     }
 
     /// Is that name an older one of an option? Then its present section and name.
-    pub fn renamed(&self, section: &str, option: &str) -> Option<(&str, &str)> {
+    fn renamed(&self, section: &str, option: &str) -> Option<(&str, &str)> {
         self.sections.iter().find_map(|(group, options)| {
             options.iter().find_map(|(name, info)| {
                 let matches = info.was.iter().any(|old| {
@@ -147,11 +148,19 @@ impl OptionIndex {
         })
     }
 
-    /// The sections that have an option of that name.
-    pub fn sections_with(&self, option: &str) -> impl Iterator<Item = &str> {
-        self.sections
-            .iter()
-            .filter(move |(_, options)| options.contains_key(option))
-            .map(|(name, _)| name.as_str())
+    /// The nearest right thing for an option that is not known: its new name, one that is spelt alike, its section.
+    /// `None` where nothing is near, as with the options of a plugin.
+    pub fn instead_of(&self, section: &str, option: &str) -> Option<String> {
+        if let Some((section, name)) = self.renamed(section, option) {
+            Some(format!("it is now [{section}] {name}"))
+        } else if let Some(near) = nearest(option, self.options(section)) {
+            Some(format!("did you mean {near}?"))
+        } else if let Some((other, _)) = self.sections.iter().find(|(_, has)| has.contains_key(option)) {
+            Some(format!("the option {option} is in the section [{other}]"))
+        } else if self.sections.contains_key(section) {
+            None
+        } else {
+            nearest(section, self.sections()).map(|near| format!("did you mean {near}?"))
+        }
     }
 }

@@ -47,6 +47,10 @@ pub struct Service {
     pub jobs: Vec<Job>,
     /// Its workloads.
     pub components: Vec<Component>,
+    /// Sections of the main file that the option catalog cannot list, since their names are made up at run time: of
+    /// stores, of helpers.
+    #[serde(default)]
+    pub unlisted: Vec<String>,
     /// The option catalog that checks the user's options, if it is not the service's own name.
     #[serde(default)]
     pub options: Option<String>,

@@ -207,23 +207,12 @@ fn options(
 }
 
 fn unknown_option(path: &str, section: &str, option: &str, index: &OptionIndex, problems: &mut Problems) {
-    let hint = if let Some((section, name)) = index.renamed(section, option) {
-        format!("it is now [{section}] {name}")
-    } else if let Some(near) = nearest(option, index.options(section)) {
-        format!("did you mean {near}?")
-    } else if let Some(other) = index.sections_with(option).next() {
-        format!("the option {option} is in the section [{other}]")
-    } else if index.options(section).next().is_none() {
-        let names: Vec<&str> = index.sections().collect();
-        let sections = suggestion(section, names.into_iter());
-        if sections.starts_with("did") {
-            sections
-        } else {
-            "there is no such section; put it under `unchecked` if a plugin reads it".into()
-        }
-    } else {
-        "put it under `unchecked` if a plugin reads it".into()
+    let known = index.sections().any(|name| name == section);
+    let otherwise = match known {
+        true => "put it under `unchecked` if a plugin reads it",
+        false => "there is no such section; put it under `unchecked` if a plugin reads it",
     };
+    let hint = index.instead_of(section, option).unwrap_or_else(|| otherwise.to_owned());
     problems.add(path, format!("there is no option {option} in [{section}]"), Some(hint));
 }
 
