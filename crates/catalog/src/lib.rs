@@ -30,6 +30,9 @@ pub use load::{Catalog, LoadError};
 pub use options::{OlderName, OptionCatalog, OptionIndex, OptionInfo, OptionKind};
 pub use release::{Profile, ProfileService, Release};
 pub use select::{CloudCatalog, Facts, Missing, SelectError};
-pub use service::{Api, ConfigFile, FileFormat, Fragment, Job, Provides, SecretKind, SecretSpec, Service};
+pub use service::{
+    Api, ConfigFile, Contribution, FileFormat, Fragment, Identity, Job, Provides, SERVICE_PROJECT, SecretKind, SecretSpec,
+    Service, ServiceDomain, ServiceUser,
+};
 pub use value::{Reference, Scalar, Segment, Tree, Value};
 pub use when::{StorageKind, When};

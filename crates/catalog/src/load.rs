@@ -9,7 +9,7 @@ use snafu::{ResultExt, Snafu};
 use crate::names::{Names, uses};
 use crate::options::{OptionCatalog, OptionFile, OptionIndex};
 use crate::release::{Profile, Release};
-use crate::select::{CloudCatalog, Facts, SelectError};
+use crate::select::{CONTRIBUTED, CloudCatalog, Facts, SelectError};
 use crate::service::Service;
 use crate::source::Source;
 use crate::when::Circumstances;
@@ -242,6 +242,7 @@ impl Catalog {
         let mut problems = BTreeSet::new();
         for (release, catalog) in &self.possible {
             let names = Names::of(catalog.services());
+            problems.extend(twice(catalog));
             for service in catalog.services() {
                 let mut complain = |what: String| problems.insert(format!("{}: {what}", service.name));
                 for (place, thing) in uses(service, catalog.shared()) {
@@ -249,9 +250,32 @@ impl Catalog {
                         complain(format!("{place}: refers to {thing}, which does not exist in {release}"));
                     }
                 }
-                self.shape_problems(service).into_iter().for_each(|problem| {
+                for problem in self.shape_problems(service).into_iter().chain(said_twice(service, catalog)) {
                     complain(problem);
-                });
+                }
+                for contribution in &service.contributes {
+                    for name in &contribution.to {
+                        match catalog.service(name) {
+                            None if !self.sources.contains_key(name) => {
+                                complain(format!("contributes to the service {name}, which does not exist"));
+                            }
+                            Some(receiver) if receiver.main.is_none() => {
+                                complain(format!("contributes to {name}, which has no main file"));
+                            }
+                            _ => {}
+                        }
+                    }
+                    let receivers = || contribution.to.iter().filter_map(|name| catalog.service(name));
+                    for part in &contribution.only {
+                        let mut parts = receivers().flat_map(|receiver| {
+                            let components = receiver.components.iter().map(|component| &component.name);
+                            components.chain(receiver.jobs.iter().map(|job| &job.name))
+                        });
+                        if receivers().next().is_some() && !parts.any(|name| name == part) {
+                            complain(format!("contributes to {part}, which does not exist in {release}"));
+                        }
+                    }
+                }
             }
         }
         for (name, profile) in &self.profiles {
@@ -273,7 +297,7 @@ impl Catalog {
         for (user, config, files) in components.chain(jobs) {
             for name in config.iter().filter(|name| match name.strip_prefix("common/") {
                 Some(name) => !self.common.has(name),
-                None => !known("fragments", name),
+                None => !known("fragments", name) && !name.starts_with(CONTRIBUTED),
             }) {
                 complain(format!("{user}: no fragment {name}"));
             }
@@ -284,10 +308,10 @@ impl Catalog {
                 complain(format!("{user}: has fragments, but the service no main file"));
             }
         }
-        if let Some(api) = &service.api {
+        for api in &service.apis {
             let component = service.components.iter().find(|component| component.name == api.component);
             if !component.is_some_and(|component| component.ports.iter().any(|port| port.name == api.port)) {
-                complain(format!("its API's component {} has no port {}", api.component, api.port));
+                complain(format!("the component {} of the API {} has no port {}", api.component, api.name, api.port));
             }
         }
         if let Some(main) = &service.main
@@ -297,6 +321,48 @@ impl Catalog {
         }
         problems
     }
+}
+
+/// Options that somebody contributes to a main file in which they stand already.
+fn said_twice(service: &Service, catalog: &CloudCatalog) -> Vec<String> {
+    let components = service.components.iter().map(|component| (&component.name, &component.config));
+    let parts = components.chain(service.jobs.iter().map(|job| (&job.name, &job.config)));
+    let mut problems = Vec::new();
+    for (part, config) in parts {
+        let mut seen: BTreeMap<(&str, &str), &str> = BTreeMap::new();
+        for name in config {
+            for (section, options) in catalog.fragment(service, name).iter().flat_map(|found| &found.options) {
+                for option in options.keys() {
+                    let other = seen.insert((section, option), name);
+                    if let Some(other) = other.filter(|_| name.starts_with(CONTRIBUTED)) {
+                        problems.push(format!("{part}: [{section}] {option} stands in {other} and in {name}"));
+                    }
+                }
+            }
+        }
+    }
+    problems
+}
+
+/// Names that must be one of a kind in a cloud, and stand twice.
+fn twice(catalog: &CloudCatalog) -> Vec<String> {
+    let mut seen: BTreeMap<(&str, &str), &str> = BTreeMap::new();
+    let mut problems = Vec::new();
+    for service in catalog.services() {
+        let components = service.components.iter().map(|component| ("component", component.name.as_str()));
+        let jobs = service.jobs.iter().map(|job| ("job", job.name.as_str()));
+        let apis = service.apis.iter().flat_map(|api| [("API", api.name.as_str()), ("path", api.path.as_str())]);
+        let users = service.identity.user_names().map(|name| ("user", name));
+        let databases = service.databases.iter().map(|name| ("database", name.as_str()));
+        let secrets = service.secrets.keys().map(|name| ("secret", name.as_str()));
+        for thing in components.chain(jobs).chain(apis).chain(users).chain(databases).chain(secrets) {
+            if let Some(other) = seen.insert(thing, &service.name).filter(|other| *other != service.name) {
+                let (kind, name) = thing;
+                problems.push(format!("{}: the {kind} {name} is {other}'s already", service.name));
+            }
+        }
+    }
+    problems
 }
 
 /// A service's name and file.

@@ -14,6 +14,8 @@ pub(crate) enum Thing {
     Job(String),
     Service(String),
     Api(String),
+    /// A user in the identity service that a service acts as.
+    User(String),
     Database(String),
     Secret(String),
     /// Something published on a port of its own, by its key.
@@ -48,7 +50,8 @@ impl fmt::Display for Thing {
             Self::Component(name) => ("the component", name.as_str()),
             Self::Job(name) => ("the job", name.as_str()),
             Self::Service(name) => ("the service", name.as_str()),
-            Self::Api(name) => ("the API of", name.as_str()),
+            Self::Api(name) => ("the API", name.as_str()),
+            Self::User(name) => ("the user", name.as_str()),
             Self::Database(name) => ("the database", name.as_str()),
             Self::Secret(name) => ("the secret", name.as_str()),
             Self::Published(name) => ("what is published as", name.as_str()),
@@ -88,8 +91,11 @@ impl<'a> Names<'a> {
             for secret in service.secrets.keys() {
                 add(Thing::Secret(secret.clone()));
             }
-            if service.api.is_some() {
-                add(Thing::Api(service.name.clone()));
+            for api in &service.apis {
+                add(Thing::Api(api.name.clone()));
+            }
+            for user in service.identity.user_names() {
+                add(Thing::User(user.to_owned()));
             }
             if let Some(provides) = &service.provides {
                 add(Thing::The(Role::of(provides)));
@@ -106,17 +112,18 @@ impl<'a> Names<'a> {
 
 /// Everything that a service refers to, with the place where it does. `shared` are the fragments of all services.
 pub(crate) fn uses(service: &Service, shared: &BTreeMap<String, Fragment>) -> BTreeSet<(String, Thing)> {
-    let mut all = Uses { all: BTreeSet::new(), place: service.name.clone() };
+    let name = service.name.clone();
+    let mut all = Uses { all: BTreeSet::new(), place: name.clone(), service: name };
     if !service.databases.is_empty() {
         all.thing(Thing::The(Role::Database));
     }
     if service.messaging {
         all.thing(Thing::The(Role::Messaging));
     }
-    if service.user.is_some() || service.api.is_some() {
+    if !(service.identity.is_empty() && service.apis.is_empty()) {
         all.thing(Thing::The(Role::Identity));
     }
-    if service.api.is_some() {
+    if !service.apis.is_empty() {
         all.thing(Thing::The(Role::PublicEndpoint));
     }
     let fragments = |all: &mut Uses, names: &[String]| {
@@ -157,6 +164,7 @@ pub(crate) fn uses(service: &Service, shared: &BTreeMap<String, Fragment>) -> BT
 struct Uses {
     all: BTreeSet<(String, Thing)>,
     place: String,
+    service: String,
 }
 
 impl Uses {
@@ -180,7 +188,8 @@ impl Uses {
                 self.thing(Thing::The(Role::PublicEndpoint));
                 Thing::Api(name)
             }
-            Reference::Password(name) if name != "self" => Thing::Service(name),
+            Reference::Password(name) if name == "self" => Thing::User(self.service.clone()),
+            Reference::Password(name) => Thing::User(name),
             Reference::Secret(name) => Thing::Secret(name),
             Reference::Publish(key) => Thing::Published(key),
             Reference::Host(name)

@@ -7,7 +7,7 @@ use snafu::Snafu;
 use crate::component::Component;
 use crate::names::{Names, uses};
 use crate::release::Release;
-use crate::service::{Fragment, Service};
+use crate::service::{Contribution, Fragment, Service};
 use crate::source::{Source, Wrong};
 use crate::when::{Circumstances, StorageKind};
 
@@ -121,8 +121,12 @@ impl CloudCatalog {
         for (name, source) in services {
             let Some(mut service) = source.select::<Service>(of).map_err(in_file(name))? else { continue };
             only_what_is_there(&mut service, &shared);
+            for api in service.apis.iter_mut().filter(|api| api.name.is_empty()) {
+                api.name.clone_from(name);
+            }
             all.insert(name.clone(), service);
         }
+        contribute(&mut all);
         Ok(Self { release: of.release.clone(), services: all, shared })
     }
 
@@ -148,6 +152,34 @@ impl CloudCatalog {
     /// The fragments that all services share.
     pub(crate) fn shared(&self) -> &BTreeMap<String, Fragment> {
         &self.shared
+    }
+}
+
+/// What the names of contributed fragments begin with.
+pub(crate) const CONTRIBUTED: &str = "from/";
+
+/// Give each service what the others add to its main file, as one more fragment at the end.
+fn contribute(services: &mut BTreeMap<String, Service>) {
+    let given: Vec<(String, Vec<Contribution>)> =
+        services.iter().map(|(name, service)| (name.clone(), service.contributes.clone())).collect();
+    for (giver, contributions) in given {
+        for (number, contribution) in contributions.into_iter().enumerate() {
+            let fragment = format!("{CONTRIBUTED}{giver}/{number}");
+            for receiver in &contribution.to {
+                let Some(service) = services.get_mut(receiver) else { continue };
+                let named = |name: &String| contribution.only.contains(name);
+                let every = contribution.only.is_empty();
+                let components = service.components.iter_mut().map(|c| (&c.name, &mut c.config, every));
+                let jobs = service.jobs.iter_mut().map(|job| (&job.name, &mut job.config, false));
+                for (name, config, every) in components.chain(jobs) {
+                    if named(name) || every && !config.is_empty() {
+                        config.push(fragment.clone());
+                    }
+                }
+                let options = contribution.options.clone();
+                service.fragments.insert(fragment.clone(), Fragment { options });
+            }
+        }
     }
 }
 

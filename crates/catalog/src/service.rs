@@ -15,12 +15,12 @@ pub struct Service {
     pub name: String,
     /// What it is, in a few words.
     pub title: String,
-    /// Its REST API, if it has one.
+    /// Its REST APIs.
     #[serde(default)]
-    pub api: Option<Api>,
-    /// The roles its Keystone user has in the project `service`; no user where absent.
+    pub apis: Vec<Api>,
+    /// What it needs of the identity service.
     #[serde(default)]
-    pub user: Option<Vec<String>>,
+    pub identity: Identity,
     /// Databases that it owns; they are loaded from the image's schema snapshots.
     #[serde(default)]
     pub databases: Vec<String>,
@@ -45,6 +45,9 @@ pub struct Service {
     /// One-off work that needs the service's image, each a Kubernetes Job named by its content.
     #[serde(default)]
     pub jobs: Vec<Job>,
+    /// What it adds to the main files of other services: what these are told of it.
+    #[serde(default)]
+    pub contributes: Vec<Contribution>,
     /// Its workloads.
     pub components: Vec<Component>,
     /// Sections of the main file that the option catalog cannot list, since their names are made up at run time: of
@@ -98,6 +101,9 @@ pub enum Provides {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Api {
+    /// Its name, one of a kind in a cloud. The service's own where the file says none.
+    #[serde(default)]
+    pub name: String,
     /// The service type, by the Service Types Authority: `identity`, `compute`.
     #[serde(rename = "type")]
     pub kind: String,
@@ -110,6 +116,79 @@ pub struct Api {
     /// What the catalog's URL adds: `/v3`, `/v2.1`.
     #[serde(default)]
     pub suffix: String,
+}
+
+/// What a service needs of the identity service.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Identity {
+    /// Users that its processes act as.
+    pub users: Vec<ServiceUser>,
+    /// Roles that it gives to others, by name.
+    pub roles: Vec<String>,
+    /// Domains of its own.
+    pub domains: Vec<ServiceDomain>,
+}
+
+/// A user that a service's processes act as, in the domain `Default`. Its password is generated.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ServiceUser {
+    /// Its name, one of a kind in a cloud.
+    pub name: String,
+    /// Its roles in the project.
+    pub roles: Vec<String>,
+    /// The project.
+    #[serde(default = "service_project")]
+    pub project: String,
+    /// Its roles on the whole system.
+    #[serde(default)]
+    pub system_roles: Vec<String>,
+}
+
+fn service_project() -> String {
+    SERVICE_PROJECT.to_owned()
+}
+
+/// The project that services' users work in.
+pub const SERVICE_PROJECT: &str = "service";
+
+/// A domain of a service, such as Heat's for the users of stacks.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ServiceDomain {
+    /// Its name.
+    pub name: String,
+    /// A user in it with the role `admin` on it, by a name that is one of a kind in a cloud. Its password is generated.
+    #[serde(default)]
+    pub admin: Option<String>,
+}
+
+impl Identity {
+    /// Does it need nothing?
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// The names of all users with a password, those of domains among them.
+    pub fn user_names(&self) -> impl Iterator<Item = &str> {
+        let users = self.users.iter().map(|user| user.name.as_str());
+        users.chain(self.domains.iter().filter_map(|domain| domain.admin.as_deref()))
+    }
+}
+
+/// Options that a service adds to the main files of others. References in them are the receiver's: `${service}` is whose
+/// file it is. Where the receiver does not run, nothing is added.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Contribution {
+    /// The services that receive it.
+    pub to: Vec<String>,
+    /// Which of their components and jobs; all components that read the main file where none is named.
+    #[serde(default)]
+    pub only: Vec<String>,
+    /// Section → option → value.
+    pub options: BTreeMap<String, BTreeMap<String, Value>>,
 }
 
 /// What kind of secret is generated.

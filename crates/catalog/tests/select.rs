@@ -10,8 +10,8 @@ use oaas_catalog::{
 const CONDITIONAL: &str = r#"
 name: oracle
 title: Answers
-api: {type: answers, component: oracle, port: api, path: /oracle}
-user: [admin, service]
+apis: [{type: answers, component: oracle, port: api, path: /oracle}]
+identity: {users: [{name: oracle, roles: [admin, service]}]}
 databases: [oracle]
 main: oracle.conf
 files:

@@ -194,12 +194,59 @@ pub struct Registration {
     pub service: String,
     /// What it is, in a few words.
     pub title: String,
-    /// Its API's type, internal and public URL.
-    pub api: Option<(String, String, String)>,
-    /// Roles of its user, and the Secret with the password.
-    pub user: Option<(Vec<String>, String)>,
-    /// Hash of the above.
+    /// Its APIs.
+    pub apis: Vec<RegisteredApi>,
+    /// The users that it acts as, those with a domain of the service in it among them.
+    pub users: Vec<RegisteredUser>,
+    /// Roles that it gives to others.
+    pub roles: Vec<String>,
+    /// Domains of its own.
+    pub domains: Vec<String>,
+    /// Hash of the above, and of the users' passwords.
     pub hash: String,
+}
+
+/// An API in the identity service's catalog.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RegisteredApi {
+    /// Its name.
+    pub name: String,
+    /// The service type.
+    pub kind: String,
+    /// The URL inside the cluster.
+    pub internal: String,
+    /// The URL outside.
+    pub public: String,
+}
+
+/// A user that a service acts as.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RegisteredUser {
+    /// Its name.
+    pub name: String,
+    /// The Secret with its password, in the key `password`.
+    pub secret: String,
+    /// Its roles, and on what.
+    pub access: Access,
+}
+
+/// What a service's user may do, and where.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Access {
+    /// A user of the domain `Default`.
+    Project {
+        /// The project.
+        project: String,
+        /// Its roles there.
+        roles: Vec<String>,
+        /// Its roles on the whole system.
+        system_roles: Vec<String>,
+    },
+    /// The administrator of a domain, and a user of it.
+    DomainAdmin {
+        /// The domain.
+        domain: String,
+    },
 }
 
 /// Resolve the catalog for one cloud.
@@ -230,7 +277,7 @@ pub fn blueprint(inputs: &Inputs<'_>) -> Result<Blueprint, PlanError> {
         Some(ApiPlan {
             component: component.clone(),
             job: job.clone(),
-            url: world.internal_url(&service.name),
+            url: service.apis.first().map(|api| world.internal_url(&api.name)).unwrap_or_default(),
             user: user.clone(),
             secret: secret_name(secret),
             region: crate::resolve::REGION.to_owned(),
@@ -451,12 +498,12 @@ fn public_endpoint(world: &World<'_>, place: Place<'_>) -> PublicEndpointModel {
     let routes = world
         .services
         .iter()
-        .filter_map(|service| {
-            let api = service.api.as_ref()?;
+        .flat_map(|service| &service.apis)
+        .filter_map(|api| {
             let (_, component) = world.component(&api.component)?;
             let port = component.ports.iter().find(|port| port.name == api.port)?;
             Some(PublicRoute {
-                name: service.name.clone(),
+                name: api.name.clone(),
                 path: api.path.clone(),
                 host: world.host(&api.component),
                 port: port.port,
@@ -539,27 +586,40 @@ fn expand_wsgi(
 }
 
 fn registration(world: &World<'_>, service: &Service) -> Option<Registration> {
-    if service.api.is_none() && service.user.is_none() {
+    let identity = &service.identity;
+    if service.apis.is_empty() && identity.is_empty() {
         return None;
     }
-    let name = &service.name;
-    let api = service.api.as_ref().map(|api| {
-        let url = |base: String| format!("{base}{}", api.suffix);
-        (api.kind.clone(), url(world.internal_url(name)), url(world.public_url(name)))
+    let apis = service.apis.iter().map(|api| RegisteredApi {
+        name: api.name.clone(),
+        kind: api.kind.clone(),
+        internal: format!("{}{}", world.internal_url(&api.name), api.suffix),
+        public: format!("{}{}", world.public_url(&api.name), api.suffix),
     });
-    let user = service.user.as_ref().map(|roles| (roles.clone(), user_secret(name)));
-    let mut hash = Sha256::new();
-    hash.update(format!("{api:?}{user:?}"));
-    if let Some((_, secret)) = &user {
-        hash_secret(world, &mut hash, secret);
-    }
-    Some(Registration {
-        service: name.clone(),
+    let user = |name: &str, access| RegisteredUser { name: name.to_owned(), secret: user_secret(name), access };
+    let users = identity.users.iter().map(|wanted| {
+        let (project, roles) = (wanted.project.clone(), wanted.roles.clone());
+        user(&wanted.name, Access::Project { project, roles, system_roles: wanted.system_roles.clone() })
+    });
+    let admins = identity.domains.iter().filter_map(|domain| {
+        Some(user(domain.admin.as_ref()?, Access::DomainAdmin { domain: domain.name.clone() }))
+    });
+    let mut registration = Registration {
+        service: service.name.clone(),
         title: service.title.clone(),
-        api,
-        user,
-        hash: hex::encode(hash.finalize())[..16].to_owned(),
-    })
+        apis: apis.collect(),
+        users: users.chain(admins).collect(),
+        roles: identity.roles.clone(),
+        domains: identity.domains.iter().map(|domain| domain.name.clone()).collect(),
+        hash: String::new(),
+    };
+    let mut hash = Sha256::new();
+    hash.update(format!("{registration:?}"));
+    for user in &registration.users {
+        hash_secret(world, &mut hash, &user.secret);
+    }
+    registration.hash = hex::encode(hash.finalize())[..16].to_owned();
+    Some(registration)
 }
 
 impl Blueprint {

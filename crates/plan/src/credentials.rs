@@ -69,9 +69,9 @@ pub fn messaging_secret(service: &str) -> String {
     secret_name(&format!("mq-{service}"))
 }
 
-/// The Secret of a service's Keystone user.
-pub fn user_secret(service: &str) -> String {
-    secret_name(&format!("user-{service}"))
+/// The Secret of a user in the identity service that a service acts as.
+pub fn user_secret(user: &str) -> String {
+    secret_name(&format!("user-{}", user.replace('_', "-")))
 }
 
 /// The Secret of a component's certificate.
@@ -146,9 +146,9 @@ pub fn credentials(inputs: &Inputs<'_>) -> Vec<CredentialSpec> {
             let purpose = format!("the account of {name} on the message bus");
             specs.push(password(messaging_secret(name), Some(account(name)), purpose));
         }
-        if service.user.is_some() {
-            let purpose = format!("the user of {name} in the identity service");
-            specs.push(password(user_secret(name), Some(name.clone()), purpose));
+        for user in service.identity.user_names() {
+            let purpose = format!("the user {user} in the identity service");
+            specs.push(password(user_secret(user), Some(user.to_owned()), purpose));
         }
     }
     let publish = publish_plan(inputs, &catalog);

@@ -30,7 +30,8 @@ mod sensitive;
 mod validate;
 
 pub use blueprint::{
-    ApiPlan, Blueprint, ComponentPlan, JobPlan, PlanError, PortPlan, Registration, blueprint,
+    Access, ApiPlan, Blueprint, ComponentPlan, JobPlan, PlanError, PortPlan, RegisteredApi, RegisteredUser,
+    Registration, blueprint,
 };
 pub use credentials::{AUTHORITY, CredentialKind, CredentialSpec, Credentials, credentials, secret_name};
 pub use diff::{Change, ChangeKind, diff};

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use oaas_catalog::{
-    CloudCatalog, Component, Provides, Reference, Release, Scalar, Segment, Service, Tree, Value,
+    Api, CloudCatalog, Component, Provides, Reference, Release, Scalar, Segment, Service, Tree, Value,
     WorkloadKind,
 };
 use serde_json::json;
@@ -102,10 +102,14 @@ impl<'a> World<'a> {
         found.map(|value| value.expose().clone()).unwrap_or_default()
     }
 
-    /// The internal base URL of a service's API.
-    pub(crate) fn internal_url(&self, service: &str) -> String {
-        let api = self.services.iter().find(|s| s.name == service).and_then(|s| s.api.as_ref());
-        let Some(api) = api else { return String::new() };
+    /// An API, by its name. Where one is referred to, there is one: the selection of the catalog refuses else.
+    fn api(&self, name: &str) -> Option<&'a Api> {
+        self.services.iter().flat_map(|service| &service.apis).find(|api| api.name == name)
+    }
+
+    /// The internal base URL of an API.
+    pub(crate) fn internal_url(&self, api: &str) -> String {
+        let Some(api) = self.api(api) else { return String::new() };
         let port = self
             .component(&api.component)
             .and_then(|(_, c)| c.ports.iter().find(|port| port.name == api.port));
@@ -113,10 +117,9 @@ impl<'a> World<'a> {
         format!("{scheme}://{}:{}", self.host(&api.component), port.map_or(0, |port| port.port))
     }
 
-    /// The public base URL of a service's API.
-    pub(crate) fn public_url(&self, service: &str) -> String {
-        let api = self.services.iter().find(|s| s.name == service).and_then(|s| s.api.as_ref());
-        api.map(|api| format!("{}{}", self.publish.url(PublishKey::Public), api.path)).unwrap_or_default()
+    /// The public base URL of an API.
+    pub(crate) fn public_url(&self, api: &str) -> String {
+        self.api(api).map(|api| format!("{}{}", self.publish.url(PublishKey::Public), api.path)).unwrap_or_default()
     }
 
     /// What the other services lean on.

@@ -202,7 +202,7 @@ impl World<'_> {
     }
 
     fn identity(&self) -> Vec<String> {
-        let apis = self.catalog.services_of(self.release).filter_map(|service| service.api.as_ref());
+        let apis = self.catalog.services_of(self.release).flat_map(|service| &service.apis);
         apis.filter(|api| api.kind == "identity").map(|api| api.component.clone()).collect()
     }
 }

@@ -51,6 +51,11 @@ pub fn items(catalog: &Catalog) -> Vec<Item> {
         for role in &user.roles {
             builder.assignment(&user.name, role, &Target::Project(user.project.clone()));
         }
+        for (domain, roles) in &user.domain_roles {
+            for role in roles {
+                builder.assignment(&user.name, role, &Target::Domain(domain.clone()));
+            }
+        }
         for role in &user.system_roles {
             builder.assignment(&user.name, role, &Target::System);
         }

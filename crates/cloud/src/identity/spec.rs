@@ -51,6 +51,8 @@ pub struct ServiceUser {
     pub roles: Vec<String>,
     /// Its roles on the whole system.
     pub system_roles: Vec<String>,
+    /// Domains, by name, with its roles on each.
+    pub domain_roles: BTreeMap<String, Vec<String>>,
 }
 
 impl ServiceUser {
@@ -63,6 +65,7 @@ impl ServiceUser {
             project: Qualified::new(DEFAULT_DOMAIN, "service"),
             roles: vec!["admin".to_owned(), "service".to_owned()],
             system_roles: Vec::new(),
+            domain_roles: BTreeMap::new(),
         }
     }
 }

@@ -3,15 +3,13 @@
 use std::collections::BTreeMap;
 
 use oaas_api::{ExternalNetwork, OpenStackSpec, Preset};
+use oaas_catalog::SERVICE_PROJECT;
 use oaas_cloud::content::spec::{Content, Network};
 use oaas_cloud::content::{Given, Qualified, demo};
 use oaas_cloud::identity::{Catalog, ServiceRegistration, ServiceUser};
 use oaas_cloud::{MARKER, Secret};
-use oaas_plan::{Blueprint, Credentials, secret_name};
+use oaas_plan::{Access, Blueprint, Credentials, RegisteredUser, secret_name};
 use serde_json::json;
-
-/// The project that services' users work in.
-const SERVICE_PROJECT: &str = "service";
 
 /// The declared content: the preset with what the resource declares on top, and the resource's external networks in the
 /// place of the preset's own.
@@ -93,25 +91,52 @@ pub fn registrations(blueprint: &Blueprint, credentials: &Credentials) -> Catalo
         ..Catalog::default()
     };
     for wanted in &blueprint.registrations {
-        if let Some((kind, internal, public)) = &wanted.api {
+        for api in &wanted.apis {
             catalog.services.push(ServiceRegistration {
-                name: wanted.service.clone(),
-                kind: kind.clone(),
+                name: api.name.clone(),
+                kind: api.kind.clone(),
                 description: Some(format!("{} ({MARKER})", wanted.title)),
                 region: region.clone(),
                 endpoints: BTreeMap::from([
-                    ("internal".to_owned(), internal.clone()),
-                    ("public".to_owned(), public.clone()),
+                    ("internal".to_owned(), api.internal.clone()),
+                    ("public".to_owned(), api.public.clone()),
                 ]),
             });
         }
-        if let Some((roles, secret)) = &wanted.user {
-            let password = credentials.get(secret).and_then(|keys| keys.get("password"));
+        catalog.roles.extend(wanted.roles.iter().cloned());
+        catalog.domains.extend(wanted.domains.iter().cloned());
+        for user in &wanted.users {
+            let password = credentials.get(&user.secret).and_then(|keys| keys.get("password"));
             let password = password.map(|password| password.expose().clone()).unwrap_or_default();
-            let mut user = ServiceUser::new(&wanted.service, Secret::new(password));
-            user.roles.clone_from(roles);
-            catalog.users.push(user);
+            catalog.users.push(service_user(user, Secret::new(password)));
+            if let Access::Project { project, .. } = &user.access {
+                catalog.projects.push(Qualified::from(project.as_str()));
+            }
         }
     }
+    for names in [&mut catalog.roles, &mut catalog.domains] {
+        names.sort();
+        names.dedup();
+    }
+    catalog.projects.sort();
+    catalog.projects.dedup();
     catalog
+}
+
+/// A user that a service acts as, in the words of `oaas-cloud`.
+fn service_user(wanted: &RegisteredUser, password: Secret) -> ServiceUser {
+    let mut user = ServiceUser::new(&wanted.name, password);
+    match &wanted.access {
+        Access::Project { project, roles, system_roles } => {
+            user.project = Qualified::from(project.as_str());
+            user.roles.clone_from(roles);
+            user.system_roles.clone_from(system_roles);
+        }
+        Access::DomainAdmin { domain } => {
+            user.name = Qualified::new(domain, &wanted.name);
+            user.roles.clear();
+            user.domain_roles.insert(domain.clone(), vec!["admin".to_owned()]);
+        }
+    }
+    user
 }

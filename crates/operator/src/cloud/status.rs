@@ -135,9 +135,8 @@ fn endpoints(make: &Make) -> Endpoints {
     let publish = &make.blueprint.publish;
     let identity = make.blueprint.identity.as_ref();
     let public = identity.and_then(|identity| {
-        let mut apis =
-            make.blueprint.registrations.iter().filter_map(|registration| registration.api.as_ref());
-        apis.find(|(_, internal, _)| internal.starts_with(&identity.url)).map(|(_, _, public)| public.clone())
+        let mut apis = make.blueprint.registrations.iter().flat_map(|registration| &registration.apis);
+        apis.find(|api| api.internal.starts_with(&identity.url)).map(|api| api.public.clone())
     });
     Endpoints {
         horizon: Some(format!("{}/", publish.url(PublishKey::Horizon))),
