@@ -32,6 +32,19 @@ pub struct Publish {
     pub tls: Option<PublicTls>,
 }
 
+impl Publish {
+    /// The port that the resource names for something published, by its key in the catalog.
+    pub fn port(&self, key: &str) -> Option<u16> {
+        match key {
+            "horizon" => self.horizon_port,
+            "console" => self.console_port,
+            "statistics" => self.statistics_port,
+            "public" => self.public_port,
+            _ => None,
+        }
+    }
+}
+
 /// A certificate of your own.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]

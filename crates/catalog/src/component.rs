@@ -187,10 +187,20 @@ pub enum Expose {
     /// The pods of the cluster, through its Service.
     #[default]
     Cluster,
-    /// The outside too: a NodePort, by its key in `spec.publish`.
-    NodePort(String),
+    /// The outside too.
+    NodePort(Published),
     /// Nobody through a Service.
     None,
+}
+
+/// Something that is reached from outside, on a NodePort.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Published {
+    /// Its key: `${publish:KEY}` is its address, and the field `KEYPort` of `spec.publish`, if there is one, its port.
+    pub key: String,
+    /// The port of the first cloud in a cluster.
+    pub default: u16,
 }
 
 /// The agent's checks, as its configuration has them.

@@ -23,16 +23,16 @@ mod value;
 mod when;
 
 pub use component::{
-    Component, Expose, Health, Need, NodeLabel, Port, ReplicaRule, Replicas, Resources, Security, Volume,
-    VolumeSource, WorkloadKind,
+    Component, Expose, Health, Need, NodeLabel, Port, Published, ReplicaRule, Replicas, Resources, Security,
+    Volume, VolumeSource, WorkloadKind,
 };
 pub use load::{Catalog, LoadError};
 pub use options::{OlderName, OptionCatalog, OptionIndex, OptionInfo, OptionKind};
 pub use release::{Profile, ProfileService, Release};
 pub use select::{CloudCatalog, Facts, Missing, SelectError};
 pub use service::{
-    Api, ConfigFile, Contribution, FileFormat, Fragment, Identity, Job, Provides, SERVICE_PROJECT, SecretKind, SecretSpec,
-    Service, ServiceDomain, ServiceUser,
+    Api, ConfigFile, Contribution, FileFormat, Fragment, Identity, Job, Provides, SERVICE_PROJECT,
+    SecretKind, SecretSpec, Service, ServiceDomain, ServiceUser, Statistics,
 };
-pub use value::{Reference, Scalar, Segment, Tree, Value};
+pub use value::{Reference, Scalar, SecretKey, Segment, Tree, Value};
 pub use when::{StorageKind, When};

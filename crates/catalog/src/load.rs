@@ -311,7 +311,10 @@ impl Catalog {
         for api in &service.apis {
             let component = service.components.iter().find(|component| component.name == api.component);
             if !component.is_some_and(|component| component.ports.iter().any(|port| port.name == api.port)) {
-                complain(format!("the component {} of the API {} has no port {}", api.component, api.name, api.port));
+                complain(format!(
+                    "the component {} of the API {} has no port {}",
+                    api.component, api.name, api.port
+                ));
             }
         }
         if let Some(main) = &service.main
@@ -331,11 +334,13 @@ fn said_twice(service: &Service, catalog: &CloudCatalog) -> Vec<String> {
     for (part, config) in parts {
         let mut seen: BTreeMap<(&str, &str), &str> = BTreeMap::new();
         for name in config {
-            for (section, options) in catalog.fragment(service, name).iter().flat_map(|found| &found.options) {
+            for (section, options) in catalog.fragment(service, name).iter().flat_map(|found| &found.options)
+            {
                 for option in options.keys() {
                     let other = seen.insert((section, option), name);
                     if let Some(other) = other.filter(|_| name.starts_with(CONTRIBUTED)) {
-                        problems.push(format!("{part}: [{section}] {option} stands in {other} and in {name}"));
+                        problems
+                            .push(format!("{part}: [{section}] {option} stands in {other} and in {name}"));
                     }
                 }
             }
@@ -351,7 +356,8 @@ fn twice(catalog: &CloudCatalog) -> Vec<String> {
     for service in catalog.services() {
         let components = service.components.iter().map(|component| ("component", component.name.as_str()));
         let jobs = service.jobs.iter().map(|job| ("job", job.name.as_str()));
-        let apis = service.apis.iter().flat_map(|api| [("API", api.name.as_str()), ("path", api.path.as_str())]);
+        let apis =
+            service.apis.iter().flat_map(|api| [("API", api.name.as_str()), ("path", api.path.as_str())]);
         let users = service.identity.user_names().map(|name| ("user", name));
         let databases = service.databases.iter().map(|name| ("database", name.as_str()));
         let secrets = service.secrets.keys().map(|name| ("secret", name.as_str()));

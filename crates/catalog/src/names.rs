@@ -77,8 +77,8 @@ impl<'a> Names<'a> {
             for component in &service.components {
                 add(Thing::Component(component.name.clone()));
                 for port in &component.ports {
-                    if let Expose::NodePort(key) = &port.expose {
-                        add(Thing::Published(key.clone()));
+                    if let Expose::NodePort(published) = &port.expose {
+                        add(Thing::Published(published.key.clone()));
                     }
                 }
             }
@@ -155,7 +155,7 @@ pub(crate) fn uses(service: &Service, shared: &BTreeMap<String, Fragment>) -> BT
         files(&mut all, &job.files);
         all.tree(&job.role);
         job.needs.iter().for_each(|need| all.need(need));
-        let secrets = job.secret_mounts.keys().chain(job.secret_env.values());
+        let secrets = job.secret_mounts.keys().chain(job.secret_env.values().map(|secret| &secret.name));
         secrets.for_each(|secret| all.thing(Thing::Secret(secret.clone())));
     }
     all.all
@@ -190,7 +190,7 @@ impl Uses {
             }
             Reference::Password(name) if name == "self" => Thing::User(self.service.clone()),
             Reference::Password(name) => Thing::User(name),
-            Reference::Secret(name) => Thing::Secret(name),
+            Reference::Secret(secret) => Thing::Secret(secret.name),
             Reference::Publish(key) => Thing::Published(key),
             Reference::Host(name)
             | Reference::Members(name)

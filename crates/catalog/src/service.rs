@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 
 use crate::component::{Component, Need};
-use crate::value::{Scalar, Tree, Value};
+use crate::value::{Scalar, SecretKey, Tree, Value};
 
 /// One service of a cloud: an OpenStack service, or one that they need, such as the database.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -92,9 +92,25 @@ pub enum Provides {
     PublicEndpoint {
         /// The component that serves it.
         component: String,
-        /// Its port, by name.
+        /// Its port, by name; what it is published as is the address of all APIs.
         port: String,
+        /// The file with its certificate and key.
+        certificate: String,
+        /// Where it tells how it fares.
+        statistics: Statistics,
     },
+}
+
+/// The page with the public endpoint's statistics.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Statistics {
+    /// Its port, by name.
+    pub port: String,
+    /// Who may look.
+    pub user: String,
+    /// The generated secret with the password.
+    pub secret: String,
 }
 
 /// The REST API of a service and its entry in Keystone's catalog.
@@ -286,7 +302,7 @@ pub struct Job {
     pub secret_mounts: BTreeMap<String, String>,
     /// What the agent does in it.
     pub role: Tree,
-    /// Environment variables that hold a secret: variable → secret's name.
+    /// Environment variables that hold a secret: variable → `NAME` or `NAME/KEY`.
     #[serde(default)]
-    pub secret_env: BTreeMap<String, String>,
+    pub secret_env: BTreeMap<String, SecretKey>,
 }

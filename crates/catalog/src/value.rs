@@ -28,8 +28,9 @@ pub enum Reference {
     Publish(String),
     /// `${password:SERVICE}`: the Keystone password of that service's user (`self` for the own one). Secret.
     Password(String),
-    /// `${secret:NAME}`: the generated secret of that name, declared in some service's `secrets`. Secret.
-    Secret(String),
+    /// `${secret:NAME}` or `${secret:NAME/KEY}`: the generated secret of that name, declared in some service's `secrets`.
+    /// Secret.
+    Secret(SecretKey),
     /// `${host:COMPONENT}`: the DNS name of that component's Service.
     Host(String),
     /// `${members:COMPONENT}`: comma-separated `host:port` of every replica, by their stable names.
@@ -71,6 +72,24 @@ pub enum Reference {
     NodeIp,
     /// `${pod.name}`: the name of the pod; expanded by the agent.
     PodName,
+}
+
+/// A generated secret and a key of it, written `NAME` or `NAME/KEY`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Deserialize)]
+#[serde(from = "String")]
+pub struct SecretKey {
+    /// The secret, as some service's `secrets` has it.
+    pub name: String,
+    /// The key; `password` where none is written.
+    pub key: String,
+}
+
+impl<T: Into<String>> From<T> for SecretKey {
+    fn from(text: T) -> Self {
+        let text = text.into();
+        let (name, key) = text.split_once('/').unwrap_or((&text, "password"));
+        Self { name: name.to_owned(), key: key.to_owned() }
+    }
 }
 
 /// A part of a string.
@@ -133,7 +152,8 @@ impl Reference {
             "public" => named(Self::Public),
             "publish" => named(Self::Publish),
             "password" => named(Self::Password),
-            "secret" => named(Self::Secret),
+            "secret" if name.is_empty() => Err("the reference ${secret:…} lacks a name".into()),
+            "secret" => Ok(Self::Secret(name.into())),
             "host" => named(Self::Host),
             "members" => named(Self::Members),
             "hosts" => named(Self::Hosts),
@@ -317,6 +337,16 @@ mod tests {
         );
         assert_eq!(parse_text("").expect("parses"), [Segment::Text(String::new())]);
         assert_eq!(parse_text("a $b").expect("parses"), [Segment::Text("a $b".into())]);
+    }
+
+    #[test]
+    fn a_secret_has_keys() {
+        let key = |name: &str, key: &str| SecretKey { name: name.into(), key: key.into() };
+        for (text, meant) in
+            [("${secret:a}", key("a", "password")), ("${secret:a/tls.crt}", key("a", "tls.crt"))]
+        {
+            assert_eq!(parse_text(text).expect("parses"), [Segment::Reference(Reference::Secret(meant))]);
+        }
     }
 
     #[test]

@@ -8,11 +8,11 @@ use k8s_openapi::api::core::v1::Namespace;
 use kube::Client;
 use kube::api::{Api, Patch, PatchParams};
 use oaas_api::status::Endpoints;
-use oaas_api::{OpenStack, OpenStackSpec, OpenStackStatus, Phase};
+use oaas_api::{OpenStack, OpenStackStatus, Phase};
 use oaas_feedback::{Explain, Kind, Task};
 use oaas_image::BuiltImage;
 use oaas_node::PortMap;
-use oaas_plan::{Image, PublishKey};
+use oaas_plan::Image;
 use serde_json::json;
 use snafu::{ResultExt, Snafu};
 
@@ -223,26 +223,16 @@ impl Shown {
     }
 }
 
-/// The ports that a cloud with this resource gets when they are free, published under their own numbers.
-pub fn wanted_ports(spec: &OpenStackSpec, listen: Ipv4Addr) -> Vec<PortMap> {
-    let publish = spec.publish.clone().unwrap_or_default();
-    let wanted = PublishKey::ALL.map(|key| {
-        let named = match key {
-            PublishKey::Horizon => publish.horizon_port,
-            PublishKey::Console => publish.console_port,
-            PublishKey::Statistics => publish.statistics_port,
-            PublishKey::Public => publish.public_port,
-        };
-        named.unwrap_or(key.default_port())
-    });
-    wanted.map(|port| PortMap { listen: SocketAddrV4::new(listen, port), node_port: port }).into()
+/// `NodePorts`, each published under its own number.
+pub fn same_ports(ports: impl IntoIterator<Item = u16>, listen: Ipv4Addr) -> Vec<PortMap> {
+    let same = |port| PortMap { listen: SocketAddrV4::new(listen, port), node_port: port };
+    ports.into_iter().map(same).collect()
 }
 
 /// The `NodePorts` that the endpoints name, each published under its own number.
 pub fn port_maps(endpoints: &Endpoints, listen: Ipv4Addr) -> Vec<PortMap> {
     let urls = [&endpoints.horizon, &endpoints.identity, &endpoints.console, &endpoints.statistics];
-    let ports = urls.into_iter().flatten().filter_map(|url| port(url));
-    ports.map(|port| PortMap { listen: SocketAddrV4::new(listen, port), node_port: port }).collect()
+    same_ports(urls.into_iter().flatten().filter_map(|url| port(url)), listen)
 }
 
 /// A URL with the host's own address in the place of the node's.

@@ -6,7 +6,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use kube::ResourceExt;
-use oaas_api::OpenStack;
+use oaas_api::{OpenStack, OpenStackSpec};
 use oaas_catalog::Catalog;
 use oaas_feedback::{Explain, Kind};
 use oaas_plan::{
@@ -115,6 +115,12 @@ pub fn fits(cloud: &OpenStack, memory: u64) -> Result<(), Error> {
         let blueprint = blueprint(&inputs).context(PlanSnafu)?;
         refuse(capacity(&Inputs { nodes: &machine, ..inputs }, &blueprint))
     })
+}
+
+/// The ports that the cloud of a resource publishes itself on when they are free.
+pub fn published(spec: &OpenStackSpec) -> Result<Vec<u16>, Error> {
+    let catalog = Catalog::built_in().context(CatalogSnafu)?;
+    Ok(oaas_plan::wanted_ports(&catalog, spec))
 }
 
 /// Judge a cloud of which nothing is there yet.

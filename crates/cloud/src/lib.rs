@@ -20,6 +20,7 @@
 
 pub mod content;
 pub mod engine;
+#[cfg(feature = "client")]
 pub mod farewell;
 pub mod identity;
 mod secret;

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use kube::Client;
 use oaas_catalog::Catalog;
 use oaas_feedback::{Explain, Kind};
-use oaas_plan::Images;
+use oaas_plan::{Cluster, Images};
 use snafu::{ResultExt, Snafu};
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -113,7 +113,13 @@ async fn serve(settings: Settings) -> Result<(), ProcessError> {
     let images: Images = serde_json::from_str(&text).context(ImagesFormSnafu { path })?;
     let catalog = Catalog::built_in().context(CatalogSnafu)?;
     let client = Client::try_default().await.context(ConnectSnafu)?;
-    let brain = CloudBrain::new(catalog, images, client.clone());
+    // A pod's resolver is told the domain. Elsewhere, in tests, it is the usual one.
+    let resolver = std::fs::read_to_string(RESOLVER).unwrap_or_default();
+    let cluster = Cluster {
+        domain: cluster_domain(&resolver, &settings.namespace).unwrap_or(Cluster::default().domain),
+        operator_namespace: settings.namespace.clone(),
+    };
+    let brain = CloudBrain::new(catalog, images, cluster, client.clone());
     let options = Options {
         namespace: settings.namespace,
         identity: settings.identity,
@@ -122,6 +128,17 @@ async fn serve(settings: Settings) -> Result<(), ProcessError> {
     };
     run(client, brain, options, stopped()).await?;
     Ok(())
+}
+
+/// What a pod's resolver is told.
+const RESOLVER: &str = "/etc/resolv.conf";
+
+/// The domain of the cluster's names, from a pod's resolver: `search NAMESPACE.svc.DOMAIN svc.DOMAIN DOMAIN`
+/// (Kubernetes, "DNS for Services and Pods").
+fn cluster_domain(resolver: &str, namespace: &str) -> Option<String> {
+    let search = resolver.lines().filter_map(|line| line.trim().strip_prefix("search "));
+    let own = format!("{namespace}.svc.");
+    search.flat_map(str::split_whitespace).find_map(|name| name.strip_prefix(&own)).map(str::to_owned)
 }
 
 async fn stopped() {
@@ -133,5 +150,18 @@ async fn stopped() {
     tokio::select! {
         _ = term.recv() => {}
         _ = int.recv() => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::cluster_domain;
+
+    #[test]
+    fn the_domain_is_what_the_resolver_is_told() {
+        let told =
+            "nameserver 10.96.0.10\nsearch oaas-system.svc.example.org svc.example.org example.org lan\n";
+        assert_eq!(cluster_domain(told, "oaas-system").as_deref(), Some("example.org"));
+        assert_eq!(cluster_domain("search lan\n", "oaas-system"), None);
     }
 }

@@ -13,12 +13,12 @@ use snafu::{OptionExt, ResultExt, Snafu};
 use crate::credentials::{certificate_secret, secret_name, user_secret};
 use crate::document::{Content, Document, PublicEndpointModel, PublicRoute, Sections};
 use crate::fingerprint::{component_hash, hash_secret};
-use crate::inputs::{CloudId, Image, Inputs};
+use crate::inputs::{CloudId, Cluster, Image, Inputs};
 use crate::jobs::{catalog_job, schema_plan};
 use crate::nodes::{NodePlan, node_plans};
 use crate::overrides::{ReplicaOwner, apply_options, replicas, resources};
-use crate::publish::{PublishKey, PublishPlan};
-use crate::resolve::{Place, World};
+use crate::publish::PublishPlan;
+use crate::resolve::{AUTHORITY_FILE, Place, World};
 use crate::select::cloud_catalog;
 
 /// Why there is no blueprint.
@@ -45,6 +45,8 @@ pub enum PlanError {
 pub struct Blueprint {
     /// Which cloud.
     pub cloud: CloudId,
+    /// The cluster that it runs in.
+    pub cluster: Cluster,
     /// The release.
     pub release: String,
     /// Workloads, by component.
@@ -285,6 +287,7 @@ pub fn blueprint(inputs: &Inputs<'_>) -> Result<Blueprint, PlanError> {
     });
     Ok(Blueprint {
         cloud: inputs.cloud.clone(),
+        cluster: inputs.observed.cluster.clone(),
         release: world.release.name.clone(),
         components,
         jobs,
@@ -380,10 +383,8 @@ fn resolve_component(
             port: port.port,
             in_service: port.expose != Expose::None,
             node_port: match &port.expose {
-                Expose::NodePort(name) => {
-                    PublishKey::from_name(name).and_then(|key| world.publish.ports.get(&key).copied())
-                }
-                _ => None,
+                Expose::NodePort(published) => world.publish.ports.get(&published.key).copied(),
+                Expose::Cluster | Expose::None => None,
             },
         })
         .collect();
@@ -464,7 +465,7 @@ pub(crate) fn main_file(
 
 pub(crate) fn further_file(world: &World<'_>, place: Place<'_>, file: &oaas_catalog::ConfigFile) -> Document {
     let content = match file.format {
-        FileFormat::PublicEndpoint => Content::PublicEndpoint(public_endpoint(world, place)),
+        FileFormat::PublicEndpoint => public_endpoint(world),
         FileFormat::Lines => Content::Lines(
             world
                 .tree(place, &file.content)
@@ -488,13 +489,9 @@ pub(crate) fn further_file(world: &World<'_>, place: Place<'_>, file: &oaas_cata
 }
 
 /// What the public endpoint leads to: every API of the cloud.
-fn public_endpoint(world: &World<'_>, place: Place<'_>) -> PublicEndpointModel {
-    let port_of = |name: &str| {
-        let ports = place.component.into_iter().flat_map(|component| &component.ports);
-        ports.into_iter().find(|port| port.name == name).map_or(0, |port| port.port)
-    };
-    let password =
-        place.service.secrets.keys().next().map(|name| world.secret(&secret_name(name), "password"));
+fn public_endpoint(world: &World<'_>) -> Content {
+    // Nothing is published through a service that does not say how.
+    let Some(endpoint) = world.public_endpoint() else { return Content::Lines(Vec::new()) };
     let routes = world
         .services
         .iter()
@@ -510,17 +507,17 @@ fn public_endpoint(world: &World<'_>, place: Place<'_>) -> PublicEndpointModel {
             })
         })
         .collect();
-    let url = world.publish.url(PublishKey::Public);
-    PublicEndpointModel {
-        port: port_of("public"),
-        statistics_port: port_of("statistics"),
-        statistics_user: "admin".into(),
-        statistics_password: password.unwrap_or_default(),
-        certificate: "/run/edge/public.pem".into(),
-        authority: "/etc/oaas/tls/ca.crt".into(),
+    let url = world.publish.url(&endpoint.published.key).unwrap_or_default();
+    Content::PublicEndpoint(PublicEndpointModel {
+        port: endpoint.port,
+        statistics_port: endpoint.statistics_port,
+        statistics_user: endpoint.statistics.user.clone(),
+        statistics_password: world.secret(&secret_name(&endpoint.statistics.secret), "password"),
+        certificate: endpoint.certificate.to_owned(),
+        authority: AUTHORITY_FILE.into(),
         host: url.trim_start_matches("https://").to_owned(),
         routes,
-    }
+    })
 }
 
 /// A WSGI application: uWSGI with TLS in front of it, as the agent's role `process`.
@@ -596,7 +593,8 @@ fn registration(world: &World<'_>, service: &Service) -> Option<Registration> {
         internal: format!("{}{}", world.internal_url(&api.name), api.suffix),
         public: format!("{}{}", world.public_url(&api.name), api.suffix),
     });
-    let user = |name: &str, access| RegisteredUser { name: name.to_owned(), secret: user_secret(name), access };
+    let user =
+        |name: &str, access| RegisteredUser { name: name.to_owned(), secret: user_secret(name), access };
     let users = identity.users.iter().map(|wanted| {
         let (project, roles) = (wanted.project.clone(), wanted.roles.clone());
         user(&wanted.name, Access::Project { project, roles, system_roles: wanted.system_roles.clone() })

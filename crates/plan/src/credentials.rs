@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use oaas_catalog::{Component, SecretKind, WorkloadKind};
 
-use crate::inputs::{CloudId, Inputs};
+use crate::inputs::Inputs;
 use crate::publish::publish_plan;
 use crate::select::cloud_catalog;
 use crate::sensitive::Sensitive;
@@ -85,19 +85,19 @@ pub fn account(service: &str) -> String {
 }
 
 /// All DNS names by which pods reach a Service, and with `members` its pods.
-pub fn service_names(cloud: &CloudId, service: &str, members: bool) -> Vec<String> {
-    let namespace = &cloud.namespace;
+fn service_names(inputs: &Inputs<'_>, service: &str, members: bool) -> Vec<String> {
+    let (namespace, domain) = (&inputs.cloud.namespace, &inputs.observed.cluster.domain);
     let mut names = vec![
         service.to_owned(),
         format!("{service}.{namespace}"),
         format!("{service}.{namespace}.svc"),
-        format!("{service}.{namespace}.svc.cluster.local"),
+        format!("{service}.{namespace}.svc.{domain}"),
     ];
     if members {
         names.push(format!("*.{service}"));
         names.push(format!("*.{service}.{namespace}"));
         names.push(format!("*.{service}.{namespace}.svc"));
-        names.push(format!("*.{service}.{namespace}.svc.cluster.local"));
+        names.push(format!("*.{service}.{namespace}.svc.{domain}"));
     }
     names
 }
@@ -170,9 +170,9 @@ fn keeps_data(component: &Component) -> bool {
 
 fn certificate(inputs: &Inputs<'_>, component: &Component, public: &BTreeSet<String>) -> CredentialSpec {
     let members = component.kind == WorkloadKind::StatefulSet;
-    let mut names = service_names(inputs.cloud, &component.name, members);
+    let mut names = service_names(inputs, &component.name, members);
     if let Some(writer) = &component.single_writer {
-        names.extend(service_names(inputs.cloud, writer, false));
+        names.extend(service_names(inputs, writer, false));
     }
     names.push("localhost".into());
     let mut addresses = vec!["127.0.0.1".to_owned()];

@@ -122,6 +122,24 @@ pub struct Observed {
     pub scaled: BTreeMap<String, u32>,
     /// Other clouds in the same namespace.
     pub namespace_clouds: BTreeSet<String>,
+    /// The cluster that it runs in.
+    pub cluster: Cluster,
+}
+
+/// What planning knows of a cluster.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cluster {
+    /// The domain of the names of its Services, without dots around it.
+    pub domain: String,
+    /// The namespace of the operator, which reaches into every cloud.
+    pub operator_namespace: String,
+}
+
+impl Default for Cluster {
+    /// Kubernetes' own default domain, and the namespace that `oaas up` installs the operator in.
+    fn default() -> Self {
+        Self { domain: "cluster.local".into(), operator_namespace: "oaas-system".into() }
+    }
 }
 
 /// How far a roll-out is.

@@ -85,7 +85,7 @@ pub(crate) fn catalog_job(
     let secret_env = job
         .secret_env
         .iter()
-        .map(|(variable, name)| (variable.clone(), (secret_name(name), "password".to_owned())))
+        .map(|(variable, secret)| (variable.clone(), (secret_name(&secret.name), secret.key.clone())))
         .collect();
     let mut plan = JobPlan {
         name: job.name.clone(),

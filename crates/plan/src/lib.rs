@@ -38,12 +38,12 @@ pub use diff::{Change, ChangeKind, diff};
 pub use document::{Content, Document, PublicEndpointModel, PublicRoute};
 pub use gates::{Gate, Gates, Wait, gates};
 pub use inputs::{
-    CloudId, ComponentState, Image, Images, Inputs, JobState, Node, Observed, PodsMade, RolloutState,
-    revision,
+    CloudId, Cluster, ComponentState, Image, Images, Inputs, JobState, Node, Observed, PodsMade,
+    RolloutState, revision,
 };
-pub use nodes::{NodePlan, node_plans};
+pub use nodes::{NodePlan, node_plans, node_selector};
 pub use overrides::ReplicaOwner;
-pub use publish::{PublishKey, PublishPlan};
+pub use publish::{PublishPlan, wanted_ports};
 pub use report::{Progress, Report, report};
 pub use roll::{NodePod, NodeWorkload, roll};
 pub use sensitive::Sensitive;

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use oaas_catalog::NodeLabel;
 use serde::{Deserialize, Serialize};
 
-use crate::inputs::{Inputs, Node};
+use crate::inputs::{CloudId, Inputs, Node};
 
 /// What the agents on one node are told.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -29,36 +30,78 @@ struct Interfaces {
     physical_networks: BTreeMap<String, String>,
 }
 
-/// The label of ours on nodes that run virtual machines; its value names the cloud.
-pub const COMPUTE: &str = "oaas.dev/compute";
-/// The label of ours on nodes that connect external networks; its value names the cloud.
-pub const NETWORK: &str = "oaas.dev/network";
-/// The label of ours on nodes that carry virtual networks at all; its value names the cloud.
-pub const CHASSIS: &str = "oaas.dev/chassis";
+/// What a label of the catalog means on nodes.
+struct Meaning {
+    label: NodeLabel,
+    /// Labels of the user's, with the value `true`; one of them is enough.
+    users: &'static [&'static str],
+    /// The label of ours on such nodes, whose value names the cloud. Controllers are any cloud's and have none.
+    ours: Option<&'static str>,
+}
+
+/// All labels there are.
+const MEANINGS: [Meaning; 4] = [
+    Meaning { label: NodeLabel::Controller, users: &["controller"], ours: None },
+    Meaning { label: NodeLabel::Compute, users: &["compute"], ours: Some("oaas.dev/compute") },
+    Meaning { label: NodeLabel::Network, users: &["network"], ours: Some("oaas.dev/network") },
+    Meaning { label: NodeLabel::Chassis, users: &["compute", "network"], ours: Some("oaas.dev/chassis") },
+];
+
+impl Meaning {
+    fn of(label: NodeLabel) -> &'static Self {
+        let found = MEANINGS.iter().find(|meaning| meaning.label == label);
+        found.expect("every label of the catalog stands in the table above; a test looks")
+    }
+
+    fn on(&self, node: &Node) -> bool {
+        self.users.iter().any(|label| node.has(label))
+    }
+}
+
+/// The label and value by which a cloud's pods find the nodes that they may run on.
+pub fn node_selector(cloud: &CloudId, label: NodeLabel) -> (String, String) {
+    let meaning = Meaning::of(label);
+    match meaning.ours {
+        Some(ours) => (ours.to_owned(), mark(cloud)),
+        None => (meaning.users[0].to_owned(), "true".to_owned()),
+    }
+}
+
+/// Has a node what the user marks such nodes with?
+pub(crate) fn is_labelled(node: &Node, label: NodeLabel) -> bool {
+    Meaning::of(label).on(node)
+}
+
+/// The labels of which every cluster needs a node: those that the user sets.
+pub(crate) fn user_labels() -> impl Iterator<Item = &'static str> {
+    MEANINGS.iter().filter(|meaning| meaning.users.len() == 1).map(|meaning| meaning.users[0])
+}
+
+/// What the labels of ours say of a cloud's nodes.
+fn mark(cloud: &CloudId) -> String {
+    format!("{}.{}", cloud.namespace, cloud.name)
+}
 
 /// What each node is for this cloud. A node belongs to one cloud: one that carries another cloud's label is left out.
 pub fn node_plans(inputs: &Inputs<'_>) -> Vec<NodePlan> {
-    let mark = format!("{}.{}", inputs.cloud.namespace, inputs.cloud.name);
+    let mark = mark(inputs.cloud);
     let foreign = |node: &Node| {
-        [COMPUTE, NETWORK, CHASSIS]
-            .iter()
-            .any(|label| node.labels.get(*label).is_some_and(|owner| *owner != mark))
+        let mut ours = MEANINGS.iter().filter_map(|meaning| meaning.ours);
+        ours.any(|label| node.labels.get(label).is_some_and(|owner| *owner != mark))
     };
     inputs
         .nodes
         .iter()
         .filter(|node| !foreign(node))
         .map(|node| {
-            let mut plan =
-                NodePlan { name: node.name.clone(), gateway: node.has("network"), ..NodePlan::default() };
-            let mut label = |name: &str, wanted: bool| {
-                if wanted {
-                    plan.labels.insert(name.to_owned(), mark.clone());
-                }
+            let mut plan = NodePlan {
+                name: node.name.clone(),
+                gateway: is_labelled(node, NodeLabel::Network),
+                ..NodePlan::default()
             };
-            label(COMPUTE, node.has("compute"));
-            label(NETWORK, node.has("network"));
-            label(CHASSIS, node.has("compute") || node.has("network"));
+            for meaning in MEANINGS.iter().filter(|meaning| meaning.on(node)) {
+                plan.labels.extend(meaning.ours.map(|ours| (ours.to_owned(), mark.clone())));
+            }
             let told: Interfaces = node
                 .interfaces
                 .as_deref()
@@ -77,4 +120,16 @@ pub fn node_plans(inputs: &Inputs<'_>) -> Vec<NodePlan> {
             plan
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_label_has_a_meaning() {
+        let all = [NodeLabel::Controller, NodeLabel::Compute, NodeLabel::Network, NodeLabel::Chassis];
+        assert_eq!(all.map(|label| Meaning::of(label).label), all);
+        assert_eq!(user_labels().collect::<Vec<_>>(), ["controller", "compute", "network"]);
+    }
 }

@@ -7,15 +7,7 @@ use oaas_catalog::{Component, OptionKind, Service};
 
 use crate::document::Sections;
 use crate::inputs::Inputs;
-
-/// The name of the profile as the catalog has it.
-pub(crate) fn profile_name(inputs: &Inputs<'_>) -> &'static str {
-    match inputs.spec.profile {
-        oaas_api::Profile::Tiny => "tiny",
-        oaas_api::Profile::Small => "small",
-        oaas_api::Profile::Full => "full",
-    }
-}
+use crate::select::profile_name;
 
 /// Who decides how many replicas there are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,7 +24,7 @@ pub(crate) fn replicas(inputs: &Inputs<'_>, service: &Service, component: &Compo
     if let Some(said) = said {
         return (u32::try_from(said).unwrap_or(0), ReplicaOwner::Resource);
     }
-    let profile = inputs.catalog.profiles().get(profile_name(inputs));
+    let profile = inputs.catalog.profiles().get(profile_name(inputs.spec.profile));
     let profiled = profile
         .and_then(|profile| profile.services.get(&service.name))
         .and_then(|service| service.replicas.get(&component.name));

@@ -3,18 +3,18 @@
 use std::collections::BTreeMap;
 
 use oaas_catalog::{
-    Api, CloudCatalog, Component, Provides, Reference, Release, Scalar, Segment, Service, Tree, Value,
-    WorkloadKind,
+    Api, CloudCatalog, Component, Expose, Provides, Published, Reference, Release, Scalar, Segment, Service,
+    Statistics, Tree, Value, WorkloadKind,
 };
 use serde_json::json;
 
 use crate::credentials::{account, database_secret, messaging_secret, secret_name, user_secret};
 use crate::inputs::Inputs;
 use crate::overrides::{replicas, resources};
-use crate::publish::{PublishKey, PublishPlan, publish_plan};
+use crate::publish::{PublishPlan, publish_plan};
 
-/// The domain of the cluster's names.
-const DOMAIN: &str = "cluster.local";
+/// The certificate of the cloud's authority in every pod.
+pub(crate) const AUTHORITY_FILE: &str = "/etc/oaas/tls/ca.crt";
 
 /// The directory where passwords are mounted, a file each.
 pub(crate) const ACCOUNTS: &str = "/etc/oaas/accounts";
@@ -28,6 +28,20 @@ pub(crate) struct World<'a> {
     pub(crate) publish: PublishPlan,
     /// May the volumes of this cloud be empty because it never ran before?
     pub(crate) new_cloud: bool,
+}
+
+/// What the APIs are published through.
+pub(crate) struct PublicEndpoint<'a> {
+    /// As what it is published.
+    pub(crate) published: &'a Published,
+    /// The port that it listens on.
+    pub(crate) port: u16,
+    /// The file with its certificate and key.
+    pub(crate) certificate: &'a str,
+    /// The page with its statistics.
+    pub(crate) statistics: &'a Statistics,
+    /// The port of that page.
+    pub(crate) statistics_port: u16,
 }
 
 /// For whom something is resolved.
@@ -62,7 +76,7 @@ impl<'a> World<'a> {
 
     /// The DNS name of a Service.
     pub(crate) fn host(&self, service: &str) -> String {
-        format!("{service}.{}.svc.{DOMAIN}", self.inputs.cloud.namespace)
+        format!("{service}.{}.svc.{}", self.inputs.cloud.namespace, self.inputs.observed.cluster.domain)
     }
 
     /// The stable names of a component's replicas; its Service's name where replicas have none.
@@ -119,7 +133,23 @@ impl<'a> World<'a> {
 
     /// The public base URL of an API.
     pub(crate) fn public_url(&self, api: &str) -> String {
-        self.api(api).map(|api| format!("{}{}", self.publish.url(PublishKey::Public), api.path)).unwrap_or_default()
+        let base = self.public_endpoint().and_then(|endpoint| self.publish.url(&endpoint.published.key));
+        self.api(api).map(|api| format!("{}{}", base.unwrap_or_default(), api.path)).unwrap_or_default()
+    }
+
+    /// What the APIs are published through.
+    pub(crate) fn public_endpoint(&self) -> Option<PublicEndpoint<'a>> {
+        let (name, port, certificate, statistics) = self.provider(|provides| match provides {
+            Provides::PublicEndpoint { component, port, certificate, statistics } => {
+                Some((component, port, certificate, statistics))
+            }
+            _ => None,
+        })?;
+        let (_, component) = self.component(name)?;
+        let port = component.ports.iter().find(|found| found.name == *port)?;
+        let Expose::NodePort(published) = &port.expose else { return None };
+        let statistics_port = component.ports.iter().find(|found| found.name == statistics.port)?.port;
+        Some(PublicEndpoint { published, port: port.port, certificate, statistics, statistics_port })
     }
 
     /// What the other services lean on.
@@ -174,14 +204,12 @@ impl<'a> World<'a> {
             Reference::Messaging => self.transport_url(&place.service.name),
             Reference::Url(name) => self.internal_url(name),
             Reference::Public(name) => self.public_url(name),
-            Reference::Publish(name) => {
-                PublishKey::from_name(name).map(|key| self.publish.url(key)).unwrap_or_default()
-            }
+            Reference::Publish(key) => self.publish.url(key).unwrap_or_default(),
             Reference::Password(name) => {
                 let name = if name == "self" { &place.service.name } else { name };
                 self.secret(&user_secret(name), "password")
             }
-            Reference::Secret(name) => self.secret(&secret_name(name), "password"),
+            Reference::Secret(secret) => self.secret(&secret_name(&secret.name), &secret.key),
             Reference::Host(name) => self.host(name),
             Reference::Members(name) => self.members(name).join(","),
             Reference::Hosts(name) => self.hosts(name).join(","),

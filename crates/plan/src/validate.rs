@@ -10,8 +10,8 @@ use oaas_feedback::nearest;
 
 use crate::blueprint::Blueprint;
 use crate::inputs::Inputs;
-use crate::overrides::profile_name;
-use crate::select::cloud_catalog;
+use crate::nodes::user_labels;
+use crate::select::{cloud_catalog, profile_name};
 
 /// The profile that needs least.
 const SMALLEST: &str = "tiny";
@@ -70,7 +70,7 @@ pub fn capacity(inputs: &Inputs<'_>, blueprint: &Blueprint) -> Vec<Problem> {
     vec![Problem {
         path: "spec".into(),
         message: format!("the cloud wants {wanted} MiB of memory, but the nodes have {there} MiB"),
-        hint: Some(match profile_name(inputs) {
+        hint: Some(match profile_name(inputs.spec.profile) {
             SMALLEST => "take fewer replicas, or more or larger nodes".to_owned(),
             larger => format!(
                 "take profile {SMALLEST} instead of {larger}, fewer replicas, or more or larger nodes"
@@ -422,7 +422,7 @@ fn nodes(inputs: &Inputs<'_>, problems: &mut Problems) {
     if inputs.nodes.is_empty() {
         return;
     }
-    for label in ["controller", "compute", "network"] {
+    for label in user_labels() {
         if !inputs.nodes.iter().any(|node| node.has(label)) {
             let hint = format!("kubectl label node {} {label}=true", inputs.nodes[0].name);
             problems.add("nodes", format!("no node has the label {label}=true"), Some(hint));

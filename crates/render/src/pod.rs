@@ -15,7 +15,7 @@ use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use oaas_catalog::{NodeLabel, Security, VolumeSource, WorkloadKind};
-use oaas_plan::{AUTHORITY, Blueprint, ComponentPlan, Document, JobPlan};
+use oaas_plan::{AUTHORITY, Blueprint, ComponentPlan, Document, JobPlan, node_selector};
 
 use crate::labels::{ANNOTATION_HASH, LABEL_WRITER, config_secret, labels};
 
@@ -89,7 +89,7 @@ pub(crate) fn template(blueprint: &Blueprint, plan: &ComponentPlan) -> PodTempla
         spec: Some(PodSpec {
             containers: vec![container],
             volumes: Some(pod.volumes),
-            node_selector: Some(node_selector(blueprint, plan.nodes)),
+            node_selector: Some(BTreeMap::from([node_selector(&blueprint.cloud, plan.nodes)])),
             security_context: Some(pod_security(&plan.security)),
             host_network: plan.security.host_network.then_some(true),
             host_pid: plan.security.host_pid.then_some(true),
@@ -144,7 +144,7 @@ pub(crate) fn job_template(blueprint: &Blueprint, job: &JobPlan) -> PodTemplateS
         spec: Some(PodSpec {
             containers: vec![container],
             volumes: Some(pod.volumes),
-            node_selector: Some(node_selector(blueprint, NodeLabel::Controller)),
+            node_selector: Some(BTreeMap::from([node_selector(&blueprint.cloud, NodeLabel::Controller)])),
             security_context: Some(pod_security(&security)),
             restart_policy: Some("OnFailure".into()),
             ..pod_defaults(false)
@@ -164,17 +164,6 @@ fn pod_defaults(host_network: bool) -> PodSpec {
         }),
         ..PodSpec::default()
     }
-}
-
-fn node_selector(blueprint: &Blueprint, label: NodeLabel) -> BTreeMap<String, String> {
-    let mark = format!("{}.{}", blueprint.cloud.namespace, blueprint.cloud.name);
-    let (key, value) = match label {
-        NodeLabel::Controller => ("controller", "true".to_owned()),
-        NodeLabel::Compute => ("oaas.dev/compute", mark),
-        NodeLabel::Network => ("oaas.dev/network", mark),
-        NodeLabel::Chassis => ("oaas.dev/chassis", mark),
-    };
-    BTreeMap::from([(key.to_owned(), value)])
 }
 
 fn environment(own: &BTreeMap<String, String>) -> Vec<EnvVar> {

@@ -9,14 +9,12 @@ use oaas_plan::Blueprint;
 
 use crate::labels::{label_selector, metadata, selector};
 
-/// The namespace that the operator runs in.
-const OPERATOR_NAMESPACE: &str = "oaas-system";
-
 /// Pods of a cloud are reached by each other, by the operator and by the nodes; published ports by everyone.
 pub(crate) fn policies(blueprint: &Blueprint, node_addresses: &[String]) -> Vec<NetworkPolicy> {
     let from_namespace =
         NetworkPolicyPeer { pod_selector: Some(LabelSelector::default()), ..NetworkPolicyPeer::default() };
-    let operator = [("kubernetes.io/metadata.name".to_owned(), OPERATOR_NAMESPACE.to_owned())].into();
+    let namespace = blueprint.cluster.operator_namespace.clone();
+    let operator = [("kubernetes.io/metadata.name".to_owned(), namespace)].into();
     let from_operator = NetworkPolicyPeer {
         namespace_selector: Some(label_selector(operator)),
         ..NetworkPolicyPeer::default()

@@ -155,7 +155,7 @@ async fn bring_up(
     let machine = task.child("machine");
     options.nodes = arguments.nodes;
     // What is published in the end is looked at now: a port that is taken is better told before all the work.
-    options.ports = bringup::wanted_ports(&cloud.spec, arguments.listen);
+    options.ports = bringup::same_ports(wanted::published(&cloud.spec)?, arguments.listen);
     let fit = oaas_node::preflight::preflight(options).await;
     for warning in fit.warnings() {
         machine.status(warning.to_string());

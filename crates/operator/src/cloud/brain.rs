@@ -12,7 +12,7 @@ use kube::{Client, ResourceExt};
 use oaas_api::openstack::DeletionPolicy;
 use oaas_api::{OpenStack, names};
 use oaas_catalog::Catalog;
-use oaas_plan::Images;
+use oaas_plan::{Cluster, Images};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
@@ -41,16 +41,17 @@ pub enum Action {
 pub struct CloudBrain {
     catalog: Catalog,
     images: Images,
+    cluster: Cluster,
     revision: String,
     client: Client,
     inside: Mutex<HashMap<String, Arc<Inside>>>,
 }
 
 impl CloudBrain {
-    /// With what is known of services and releases, and the images there are.
-    pub fn new(catalog: Catalog, images: Images, client: Client) -> Self {
+    /// With what is known of services and releases, the images there are, and the cluster that it runs in.
+    pub fn new(catalog: Catalog, images: Images, cluster: Cluster, client: Client) -> Self {
         let revision = oaas_plan::revision(&images);
-        Self { catalog, images, revision, client, inside: Mutex::default() }
+        Self { catalog, images, cluster, revision, client, inside: Mutex::default() }
     }
 
     fn inside(&self, cloud: &OpenStack) -> Arc<Inside> {
@@ -61,7 +62,7 @@ impl CloudBrain {
     fn plan(&self, observed: &Observed) -> Plan {
         let seen = self.inside(&observed.cloud).seen();
         let now = SystemTime::now();
-        decide(&self.catalog, &self.images, observed, &seen, &|spec, authority| {
+        decide(&self.catalog, &self.images, &self.cluster, observed, &seen, &|spec, authority| {
             generate(spec, authority, now)
         })
     }

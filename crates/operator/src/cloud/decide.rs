@@ -9,8 +9,8 @@ use oaas_api::names;
 use oaas_catalog::Catalog;
 use oaas_cloud::Secret;
 use oaas_plan::{
-    Blueprint, CloudId, CredentialKind, CredentialSpec, Credentials, Gate, Gates, Images, Inputs, Problem,
-    Report, Sensitive,
+    Blueprint, CloudId, Cluster, CredentialKind, CredentialSpec, Credentials, Gate, Gates, Images, Inputs,
+    Problem, Report, Sensitive,
 };
 use oaas_render::Rendered;
 
@@ -70,6 +70,7 @@ pub type Generate<'a> = &'a dyn Fn(&CredentialSpec, Option<&Values>) -> Result<V
 pub fn decide(
     catalog: &Catalog,
     images: &Images,
+    cluster: &Cluster,
     observed: &Observed,
     seen: &Seen,
     generate: Generate<'_>,
@@ -92,6 +93,7 @@ pub fn decide(
         taken_node_ports: taken_node_ports(observed),
         scaled: facts::scaled(&observed.components, &workloads.deployments),
         namespace_clouds: older_clouds(observed),
+        cluster: cluster.clone(),
     };
     let user_secrets = BTreeMap::new();
     let spec = &resource.spec;

@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use oaas_api::status::{ComponentSummary, Endpoints, PlanReport, Wait};
 use oaas_api::{ConditionType, OpenStackComponentStatus, OpenStackStatus, Phase, Reason, names};
-use oaas_plan::PublishKey;
 
 use super::acting::Seen;
 use super::decide::{Make, Plan};
@@ -139,10 +138,10 @@ fn endpoints(make: &Make) -> Endpoints {
         apis.find(|api| api.internal.starts_with(&identity.url)).map(|api| api.public.clone())
     });
     Endpoints {
-        horizon: Some(format!("{}/", publish.url(PublishKey::Horizon))),
+        horizon: publish.url("horizon").map(|url| format!("{url}/")),
         identity: public,
-        console: Some(publish.url(PublishKey::Console)),
-        statistics: Some(format!("{}/", publish.url(PublishKey::Statistics))),
+        console: publish.url("console"),
+        statistics: publish.url("statistics").map(|url| format!("{url}/")),
         credentials_secret: identity.map(|identity| identity.secret.clone()),
     }
 }
