@@ -5,7 +5,7 @@ use std::fmt;
 
 use crate::component::{Expose, Need};
 use crate::service::{Fragment, Provides, Service};
-use crate::value::{Reference, Tree};
+use crate::value::{Reference, Tree, Value};
 
 /// Something that a service refers to.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -132,7 +132,9 @@ pub(crate) fn uses(service: &Service, shared: &BTreeMap<String, Fragment>) -> BT
                 Some(name) => shared.get(name),
                 None => service.fragments.get(name),
             };
-            found.into_iter().for_each(|fragment| all.fragment(fragment));
+            if let Some(fragment) = found {
+                all.fragment(fragment);
+            }
         }
     };
     let files = |all: &mut Uses, names: &[String]| {
@@ -210,7 +212,7 @@ impl Uses {
 
     fn fragment(&mut self, fragment: &Fragment) {
         let values = fragment.options.values().flat_map(BTreeMap::values);
-        for scalar in values.flat_map(|value| value.scalars()) {
+        for scalar in values.flat_map(Value::scalars) {
             scalar.references().for_each(|reference| self.reference(reference));
         }
     }

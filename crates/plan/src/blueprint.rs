@@ -616,7 +616,7 @@ fn registration(world: &World<'_>, service: &Service) -> Option<Registration> {
     for user in &registration.users {
         hash_secret(world, &mut hash, &user.secret);
     }
-    registration.hash = hex::encode(hash.finalize())[..16].to_owned();
+    hex::encode(hash.finalize())[..16].clone_into(&mut registration.hash);
     Some(registration)
 }
 

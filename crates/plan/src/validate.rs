@@ -208,9 +208,10 @@ fn options(
 
 fn unknown_option(path: &str, section: &str, option: &str, index: &OptionIndex, problems: &mut Problems) {
     let known = index.sections().any(|name| name == section);
-    let otherwise = match known {
-        true => "put it under `unchecked` if a plugin reads it",
-        false => "there is no such section; put it under `unchecked` if a plugin reads it",
+    let otherwise = if known {
+        "put it under `unchecked` if a plugin reads it"
+    } else {
+        "there is no such section; put it under `unchecked` if a plugin reads it"
     };
     let hint = index.instead_of(section, option).unwrap_or_else(|| otherwise.to_owned());
     problems.add(path, format!("there is no option {option} in [{section}]"), Some(hint));
