@@ -8,7 +8,7 @@ use ipnet::IpNet;
 use oaas_feedback::nearest;
 
 use super::image::checksum;
-use super::lower::find_network;
+use super::lookup::find_network;
 use super::spec::{Content, Image, Network, NetworkType, Router, Rule, Server, Subnet};
 
 /// One thing that is wrong: where, what, and the nearest right thing.

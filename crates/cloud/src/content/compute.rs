@@ -8,11 +8,11 @@ use std::collections::BTreeSet;
 use base64::Engine;
 use serde_json::json;
 
+use super::given::Given;
 use super::image::image_key;
-use super::lower::{find_network, login_needs};
+use super::lookup::{exact_pattern, find_network, login_needs};
 use super::network::{interface_key, network_key, subnet_key};
 use super::spec::{Content, Flavor, Keypair, Server};
-use super::{Given, exact_pattern};
 use crate::MARKER;
 use crate::engine::{
     Absent, Actor, CallTemplate, Correction, Fields, Fixed, Gate, Item, Judge, Key, Kind, Look, Method,

@@ -1,17 +1,17 @@
 //! Content as items.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use super::check::{Problem, check};
 use super::compute;
+use super::given::Given;
 use super::image;
 use super::network;
-use super::spec::{Content, Network, PasswordRule, Qualified, RoleAssignment};
-use super::{Given, spec};
+use super::spec::{self, Content, PasswordRule, RoleAssignment};
 use crate::engine::{
     Absent, CallTemplate, Correction, Fields, Item, Key, Kind, Look, Method, Piece, Shape, Template,
 };
-use crate::identity::{Builder, Target, User, bare, password_key};
+use crate::identity::{Builder, Target, User, bare};
 use crate::service::Service;
 
 /// What is to be kept for this content.
@@ -111,26 +111,4 @@ fn quotas(quota: &spec::Quota, builder: &mut Builder) {
     };
     one(Kind::ComputeQuota, Service::Compute, "/v2.1/os-quota-sets/", "quota_set", &quota.compute);
     one(Kind::NetworkQuota, Service::Network, "/v2.0/quotas/", "quota", &quota.network);
-}
-
-/// What must be there before a user acts in a project: its password as declared, and its roles.
-pub(super) fn login_needs(content: &Content, user: &Qualified, project: &Qualified) -> BTreeSet<Key> {
-    let keeps =
-        |declared: &&spec::User| declared.name == *user && declared.password_rule == PasswordRule::Keep;
-    let password = content.users.iter().filter(keeps).map(|_| password_key(user));
-    let roles = content
-        .role_assignments
-        .iter()
-        .filter(|role| role.user == *user && role.project.as_ref() == Some(project));
-    let roles = roles.map(|role| {
-        Key::new(Kind::RoleAssignment, [role.role.clone(), user.to_string(), project.to_string()])
-    });
-    password.chain(roles).collect()
-}
-
-/// The network of this name that somebody in this project means: the project's own, else a shared or external one.
-pub(super) fn find_network<'a>(content: &'a Content, name: &str, project: &Qualified) -> Option<&'a Network> {
-    let mut named = content.networks.iter().filter(|network| network.name == name);
-    let own = named.clone().find(|network| network.project == *project);
-    own.or_else(|| named.find(|network| network.shared || network.external))
 }

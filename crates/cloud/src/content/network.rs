@@ -7,7 +7,7 @@ use std::net::IpAddr;
 
 use serde_json::{Value, json};
 
-use super::lower::find_network;
+use super::lookup::find_network;
 use super::spec::{Content, Direction, Ipv6Mode, Network, NetworkType, Router, Rule, SecurityGroup, Subnet};
 use crate::MARKER;
 use crate::engine::{

@@ -7,8 +7,8 @@ use futures::stream::StreamExt;
 use reqwest::Url;
 
 use super::error::Error;
+use super::source::Source;
 use super::tls;
-use super::upload::Source;
 
 /// Open an address. What the machine trusts is trusted, proxies of the environment are used and redirects followed:
 /// unlike the cloud, this is the world outside.

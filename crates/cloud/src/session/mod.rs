@@ -12,6 +12,7 @@ mod download;
 mod error;
 mod retry;
 mod sessions;
+mod source;
 mod tls;
 mod upload;
 

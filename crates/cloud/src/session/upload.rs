@@ -15,6 +15,7 @@ use tokio_util::io::ReaderStream;
 use super::client::Session;
 use super::download;
 use super::error::Error;
+use super::source::Source;
 use crate::engine::{Call, Checksum, ImageSource, Place};
 
 /// Hashes of the same bytes, as hexadecimal digits.
@@ -70,12 +71,6 @@ pub async fn digest_of_file(path: &Path) -> Result<Digests, Error> {
 
 /// What one read of a file takes, in bytes.
 const CHUNK: usize = 256 * 1024;
-
-/// Bytes to come, and how many, where that is known.
-pub(super) struct Source {
-    pub length: Option<u64>,
-    pub bytes: BoxStream<'static, io::Result<Bytes>>,
-}
 
 /// What the stream found out while it was read.
 #[derive(Default)]
