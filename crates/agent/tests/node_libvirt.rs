@@ -247,7 +247,9 @@ fn nova_compute_waits_for_libvirt_and_keeps_its_identity() {
     machine.write("/run/libvirt/oaas-virt-type", "qemu\n");
     agent.running(LIMIT);
     let file = machine.read("/run/oaas/nova-node.conf");
-    assert!(file.contains("my_ip = 10.87.0.11") && file.contains("virt_type = qemu"), "{file}");
+    assert!(file.contains("my_ip = 10.87.0.11") && !file.contains("virt_type"), "{file}");
+    let file = machine.read("/run/oaas/nova-defaults.conf");
+    assert!(file.contains("virt_type = qemu"), "{file}");
     assert_eq!(agent.status()["report"]["compute_id"], Value::Null);
     agent.stop();
 

@@ -50,28 +50,52 @@ fn is_uuid(text: &str) -> bool {
         && groups.iter().all(|group| group.bytes().all(|byte| byte.is_ascii_hexdigit()))
 }
 
-/// The part of Nova's configuration that is this node's.
-fn node_part(node: &str, address: &str, virt_type: VirtType) -> String {
+/// What only this node can say of itself: read last, so that it holds.
+fn identity_part(node: &str, address: &str) -> String {
+    format!("[DEFAULT]\nhost = {node}\nmy_ip = {address}\n")
+}
+
+/// What suits this node where nothing is `said` in the cloud's own configuration: read first, so that what is said there
+/// holds.
+fn default_part(address: &str, found: VirtType, said: &str) -> String {
+    let found = libvirt::virt_type_name(found);
+    let virt_type = option(said, "libvirt", "virt_type").unwrap_or(found);
     let cpu_mode = match virt_type {
         // The emulator's default; modes of the host have no meaning there.
-        VirtType::Qemu => "none",
-        VirtType::Kvm => "host-model",
+        "qemu" => "none",
+        _ => "host-model",
     };
     format!(
-        "[DEFAULT]\n\
-         host = {node}\n\
-         my_ip = {address}\n\
-         \n\
-         [libvirt]\n\
-         virt_type = {virt_type}\n\
+        "[libvirt]\n\
+         virt_type = {found}\n\
          cpu_mode = {cpu_mode}\n\
          live_migration_inbound_addr = {address}\n\
          \n\
          [vnc]\n\
          server_listen = {address}\n\
-         server_proxyclient_address = {address}\n",
-        virt_type = libvirt::virt_type_name(virt_type),
+         server_proxyclient_address = {address}\n"
     )
+}
+
+/// The value of an option in a file as oslo.config reads it: the last one there.
+fn option<'a>(text: &'a str, section: &str, option: &str) -> Option<&'a str> {
+    let mut here = "";
+    let mut found = None;
+    for line in text.lines().map(str::trim) {
+        if let Some(name) = line.strip_prefix('[').and_then(|line| line.strip_suffix(']')) {
+            here = name;
+        } else if let (true, Some((name, value))) = (here == section, line.split_once('='))
+            && name.trim() == option
+        {
+            found = Some(value.trim());
+        }
+    }
+    found
+}
+
+/// The files that a command is told with `--config-file`.
+fn config_files(command: &[String]) -> impl Iterator<Item = &String> {
+    command.windows(2).filter(|pair| pair[0] == "--config-file").map(|pair| &pair[1])
 }
 
 /// Wait for libvirt, write the node's part, start nova-compute.
@@ -98,9 +122,17 @@ pub async fn run(role: &NovaCompute, context: &Context) -> Result<(), Error> {
         Ok(virt_type.filter(|_| answers))
     })
     .await;
-    system::write(&role.node_file, &node_part(&node, &address, virt_type), 0o644)?;
+    let mut said = String::new();
+    for file in config_files(&role.command) {
+        said += &system::read_if_there(Path::new(file))?.unwrap_or_default();
+    }
+    let defaults = role.node_file.with_file_name("nova-defaults.conf");
+    system::write(&defaults, &default_part(&address, virt_type, &said), 0o644)?;
+    system::write(&role.node_file, &identity_part(&node, &address), 0o644)?;
+    let file = |path: &Path| ["--config-file".to_owned(), path.display().to_string()];
     let mut command = role.command.clone();
-    command.extend(["--config-file".to_owned(), role.node_file.display().to_string()]);
+    let arguments = command.split_off(command.len().min(1));
+    command.extend(file(&defaults).into_iter().chain(arguments).chain(file(&role.node_file)));
     context.start("nova-compute", &Program::new(command))?;
     context.report(&json!({ "node": node, "address": address, "virt_type": virt_type, "compute_id": id }));
     Ok(())
@@ -133,11 +165,26 @@ mod tests {
     }
 
     #[test]
-    fn writes_the_nodes_part() {
-        let text = node_part("node1", "10.87.0.11", VirtType::Qemu);
-        assert!(text.contains("host = node1\nmy_ip = 10.87.0.11\n"));
-        assert!(text.contains("virt_type = qemu\ncpu_mode = none\n"));
-        assert!(node_part("n", "a", VirtType::Kvm).contains("cpu_mode = host-model\n"));
+    fn the_nodes_own_is_said_last_and_its_defaults_first() {
+        assert_eq!(identity_part("node1", "10.87.0.11"), "[DEFAULT]\nhost = node1\nmy_ip = 10.87.0.11\n");
+        let defaults = |found, said| default_part("10.87.0.11", found, said);
+        assert!(defaults(VirtType::Qemu, "").contains("virt_type = qemu\ncpu_mode = none\n"));
+        assert!(defaults(VirtType::Kvm, "").contains("virt_type = kvm\ncpu_mode = host-model\n"));
+        assert!(defaults(VirtType::Kvm, "").contains("server_listen = 10.87.0.11\n"));
+    }
+
+    #[test]
+    fn the_processors_mode_suits_the_type_that_the_user_says() {
+        let said = "[DEFAULT]\nvirt_type = kvm\n[libvirt]\nimages_type = qcow2\nvirt_type = qemu\n[vnc]\n";
+        assert!(default_part("a", VirtType::Kvm, said).contains("cpu_mode = none\n"));
+        assert_eq!(option(said, "libvirt", "virt_type"), Some("qemu"));
+        assert_eq!(option(said, "vnc", "virt_type"), None);
+    }
+
+    #[test]
+    fn the_files_of_a_command_are_found() {
+        let command = ["nova-compute", "--config-file", "/a", "--config-file", "/b"].map(str::to_owned);
+        assert_eq!(config_files(&command).collect::<Vec<_>>(), ["/a", "/b"]);
     }
 
     #[test]

@@ -269,11 +269,11 @@ pub struct Migration {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct NovaCompute {
-    /// Program and arguments; `--config-file <the node's part>` is added as the last ones, so that the node's part
-    /// wins.
+    /// Program and arguments. Two files are added: before all others what suits the node where nothing is said, and after
+    /// them what only the node can say of itself.
     #[serde(default = "default_compute_command")]
     pub command: Vec<String>,
-    /// Where the node's part of the configuration is written.
+    /// Where what only the node can say of itself is written; what suits it stands beside it in `nova-defaults.conf`.
     #[serde(default = "default_compute_file")]
     pub node_file: PathBuf,
     /// Nova's state directory (`state_path`), of the node.
