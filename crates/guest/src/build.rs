@@ -117,10 +117,13 @@ impl Explain for BuildError {
     fn kind(&self) -> Kind {
         match self {
             Self::Hash { .. } => Kind::Integrity,
-            Self::Deb { source: DebError::Start { .. } }
-            | Self::Tool { source: ToolError::Start { .. } }
-            | Self::Write { .. } => Kind::Environment,
-            _ => Kind::Failed,
+            Self::Write { .. } => Kind::Environment,
+            Self::NoPackage { .. } | Self::Read { .. } | Self::Size => Kind::Failed,
+            Self::Deb { .. }
+            | Self::Modules { .. }
+            | Self::Tool { .. }
+            | Self::Initramfs { .. }
+            | Self::Disk { .. } => self.inner().map_or(Kind::Failed, Explain::kind),
         }
     }
 
@@ -128,17 +131,28 @@ impl Explain for BuildError {
         match self {
             Self::NoPackage { .. } => Some("hand in every package of images/guest/packages.lock".to_owned()),
             Self::Hash { file, .. } => Some(format!("remove {} so that it is fetched again", file.display())),
-            Self::Deb { source: DebError::Start { .. } } => {
-                Some("install the Debian package dpkg".to_owned())
-            }
-            Self::Tool { source: ToolError::Start { .. } } => Some(
-                "the guest image is built on x86-64 Linux, on a file system that may execute programs"
-                    .to_owned(),
-            ),
             Self::Write { file, .. } => {
                 Some(format!("check the space and the permissions of {}", file.parent()?.display()))
             }
-            _ => None,
+            _ => self.inner()?.hint(),
+        }
+    }
+}
+
+impl BuildError {
+    /// The error of a part, which says more.
+    fn inner(&self) -> Option<&dyn Explain> {
+        match self {
+            Self::Deb { source } => Some(source),
+            Self::Modules { source } => Some(source),
+            Self::Tool { source } => Some(source),
+            Self::Initramfs { source } => Some(source),
+            Self::Disk { source } => Some(source),
+            Self::NoPackage { .. }
+            | Self::Read { .. }
+            | Self::Hash { .. }
+            | Self::Size
+            | Self::Write { .. } => None,
         }
     }
 }

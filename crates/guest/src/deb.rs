@@ -5,6 +5,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use oaas_feedback::{Explain, Kind};
 use snafu::{IntoError, OptionExt, ResultExt, Snafu, ensure};
 
 /// Why a package cannot be read.
@@ -40,6 +41,19 @@ pub enum DebError {
         /// The path that was looked for.
         path: String,
     },
+}
+
+impl Explain for DebError {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::Start { .. } => Kind::Environment,
+            Self::Open { .. } | Self::Archive { .. } | Self::Missing { .. } => Kind::Failed,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        matches!(self, Self::Start { .. }).then(|| "install the Debian package dpkg".to_owned())
+    }
 }
 
 /// The files and links of one package; paths have no leading slash.

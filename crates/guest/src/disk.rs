@@ -5,6 +5,7 @@
 
 use std::io::{Cursor, Write};
 
+use oaas_feedback::{Explain, Kind};
 use snafu::{ResultExt, Snafu, ensure};
 
 /// The label by which the guest finds its own disk.
@@ -44,6 +45,12 @@ pub enum DiskError {
         /// What the file system said.
         source: std::io::Error,
     },
+}
+
+impl Explain for DiskError {
+    fn kind(&self) -> Kind {
+        Kind::Failed
+    }
 }
 
 /// What goes on the disk.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use oaas_feedback::{Explain, Kind};
 use snafu::{OptionExt, ResultExt, Snafu};
 
 use crate::cpio::{self, Node, Tree};
@@ -35,6 +36,23 @@ pub enum InitramfsError {
         /// What the compressor said.
         source: std::io::Error,
     },
+}
+
+impl Explain for InitramfsError {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::File { source } => source.kind(),
+            Self::NoPackage { .. } | Self::Compress { .. } => Kind::Failed,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::File { source } => source.hint(),
+            Self::NoPackage { .. } => Some("hand in every package of images/guest/packages.lock".to_owned()),
+            Self::Compress { .. } => None,
+        }
+    }
 }
 
 /// Put the tree together. `applets` are the names of `BusyBox`'s programs.

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
+use oaas_feedback::{Explain, Kind};
 use snafu::{OptionExt, ResultExt, Snafu};
 
 use crate::deb::Package;
@@ -38,6 +39,12 @@ pub enum ModulesError {
         /// Where it is not text.
         source: std::str::Utf8Error,
     },
+}
+
+impl Explain for ModulesError {
+    fn kind(&self) -> Kind {
+        Kind::Failed
+    }
 }
 
 /// Modules that are needed, decompressed, by name with underscores.

@@ -7,6 +7,7 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use oaas_feedback::{Explain, Kind};
 use snafu::{ResultExt, Snafu, ensure};
 
 use crate::deb::Package;
@@ -42,6 +43,28 @@ pub enum ToolError {
         /// Its standard error.
         said: String,
     },
+}
+
+impl Explain for ToolError {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::Write { .. } | Self::Start { .. } => Kind::Environment,
+            Self::Run { .. } => Kind::Failed,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Write { file, .. } => {
+                Some(format!("check the space and the permissions of {}", file.parent()?.display()))
+            }
+            Self::Start { .. } => Some(
+                "the guest image is built on x86-64 Linux, on a file system that may execute programs"
+                    .to_owned(),
+            ),
+            Self::Run { .. } => None,
+        }
+    }
 }
 
 /// A directory with programs and libraries.

@@ -9,6 +9,7 @@ use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 
 use nix::mount::{MsFlags, mount};
+use oaas_feedback::{Explain, Kind};
 use serde::{Deserialize, Serialize};
 use snafu::{ResultExt, Snafu};
 
@@ -43,6 +44,22 @@ pub enum MountError {
         /// Why.
         source: FileError,
     },
+}
+
+impl Explain for MountError {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::Mount { .. } | Self::Open { .. } => Kind::Environment,
+            Self::Prepare { source } => source.kind(),
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Prepare { source } => source.hint(),
+            Self::Mount { .. } | Self::Open { .. } => None,
+        }
+    }
 }
 
 /// One thing to do, in order.
