@@ -1,5 +1,7 @@
 //! Networks that a cloud is connected to.
 
+use std::net::IpAddr;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -17,6 +19,13 @@ pub struct Network {
     /// How the nodes carry tenant networks between them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tunnel: Option<Tunnel>,
+    /// Name servers that guests are told whose subnet names none. Default: whom the nodes ask themselves (their annotation
+    /// `oaas.dev/interfaces`), else 9.9.9.9 and 1.1.1.1.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(with = "Vec<String>", length(max = 6), inner(length(max = 39)), extend("x-kubernetes-validations" = [
+        rule("self.all(server, isIP(server))", "not an address: write it like 9.9.9.9")
+    ]))]
+    pub name_servers: Vec<IpAddr>,
     /// Mechanism drivers of Neutron's ML2. Default: `ovn`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 8))]
@@ -115,7 +124,8 @@ pub struct Tunnel {
     /// interface with the node's address.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub interface: Option<String>,
-    /// Largest packet in bytes that the network between the nodes carries. Default: the interface's.
+    /// Largest packet in bytes that the network between the nodes carries; one of a tenant network is 58 smaller.
+    /// Default: 1500.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1280, max = 9216))]
     pub mtu: Option<u16>,

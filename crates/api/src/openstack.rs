@@ -99,12 +99,12 @@ pub struct OpenStackSpec {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum Profile {
-    /// The core at one replica, for one small machine.
+    /// The core once, on files, for one small machine.
     #[default]
     Tiny,
-    /// The core at three replicas, for a few nodes.
+    /// Each service of the catalog once. For now it is the same as `tiny`: the catalog has the core alone.
     Small,
-    /// Everything at three replicas.
+    /// Everything, three times what can be, for a few nodes.
     Full,
 }
 

@@ -15,7 +15,7 @@ pub struct Service {
     /// Whether the service runs. Default: what the profile says.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub enabled: Option<bool>,
-    /// How many instances run. Unset, the count belongs to whoever scales (`kubectl scale oscomp/<cloud>-<service>`);
+    /// How many instances run. Unset, the count belongs to whoever scales (`kubectl scale oscomp/<component>`);
     /// set, it is put back. Services that vote (galera, rabbitmq, etcd, ovn-nb, ovn-sb) take odd counts only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 99))]

@@ -236,6 +236,9 @@ pub struct Resources {
     pub memory_mib: u32,
     /// Memory limit in MiB.
     pub memory_limit_mib: u32,
+    /// Processor time at the most, in thousandths of a core; none where absent.
+    #[serde(default)]
+    pub cpu_limit_millis: Option<u32>,
     /// Worker processes at the most, each core of the limit giving one.
     #[serde(default = "one")]
     pub workers: u32,
@@ -258,6 +261,17 @@ pub struct Volume {
     /// Is it mounted read-only?
     #[serde(default)]
     pub read_only: bool,
+    /// The field of `spec.storage` that says its size, where nothing is said of the service itself.
+    #[serde(default)]
+    pub sized_by: Option<SizeField>,
+}
+
+/// A field of `spec.storage` that is a size.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SizeField {
+    /// `images`: of the image store.
+    Images,
 }
 
 /// Where a volume comes from.

@@ -24,15 +24,15 @@ mod when;
 
 pub use component::{
     Component, Expose, Health, Need, NodeLabel, Port, Published, ReplicaRule, Replicas, Resources, Security,
-    Volume, VolumeSource, WorkloadKind,
+    SizeField, Volume, VolumeSource, WorkloadKind,
 };
 pub use load::{Catalog, LoadError};
 pub use options::{OlderName, OptionCatalog, OptionIndex, OptionInfo, OptionKind};
 pub use release::{Profile, ProfileService, Release};
 pub use select::{CloudCatalog, Facts, Missing, SelectError};
 pub use service::{
-    Api, ConfigFile, Contribution, FileFormat, Fragment, Identity, Job, Provides, SERVICE_PROJECT,
-    SecretKind, SecretSpec, Service, ServiceDomain, ServiceUser, Statistics,
+    Api, ConfigFile, Contribution, FileFormat, Fragment, Identity, Job, OptionRule, Provides,
+    SERVICE_PROJECT, SecretKind, SecretSpec, Service, ServiceDomain, ServiceUser, Statistics,
 };
-pub use value::{Reference, Scalar, SecretKey, Segment, Tree, Value};
+pub use value::{NetworkFact, Reference, Scalar, SecretKey, Segment, Tree, Value};
 pub use when::{StorageKind, When};

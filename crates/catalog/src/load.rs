@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use include_dir::{Dir, File, include_dir};
+use oaas_feedback::{Explain, Kind};
 use serde::Deserialize;
 use snafu::{ResultExt, Snafu};
 
@@ -51,6 +52,13 @@ pub enum LoadError {
         /// All that is wrong.
         problems: Vec<String>,
     },
+}
+
+/// The data is compiled in: no user can mend it.
+impl Explain for LoadError {
+    fn kind(&self) -> Kind {
+        Kind::Failed
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Deserialize)]

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use oaas_feedback::{Explain, Kind};
 use snafu::Snafu;
 
 use crate::component::Component;
@@ -47,6 +48,15 @@ pub enum SelectError {
         /// What is wrong.
         problem: String,
     },
+}
+
+impl Explain for SelectError {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::NoRelease { .. } | Self::Missing { .. } => Kind::Input,
+            Self::Wrong { .. } => Kind::Failed,
+        }
+    }
 }
 
 /// A service that is off, though others need it.

@@ -48,6 +48,9 @@ pub struct Service {
     /// What it adds to the main files of other services: what these are told of it.
     #[serde(default)]
     pub contributes: Vec<Contribution>,
+    /// What the user's options must not be, or need beside them.
+    #[serde(default)]
+    pub rules: Vec<OptionRule>,
     /// Its workloads.
     pub components: Vec<Component>,
     /// Sections of the main file that the option catalog cannot list, since their names are made up at run time: of
@@ -235,6 +238,20 @@ pub struct SecretSpec {
 pub struct Fragment {
     /// Section → option → value.
     pub options: BTreeMap<String, BTreeMap<String, Value>>,
+}
+
+/// A rule about options that the user sets. Options are written `SECTION.OPTION`, with `=VALUE` where only that value is
+/// meant.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OptionRule {
+    /// The option that it is about.
+    pub option: String,
+    /// What must be said beside it. Where absent, the option is refused.
+    #[serde(default)]
+    pub needs: Option<String>,
+    /// What to do, for people.
+    pub hint: String,
 }
 
 /// How a file is written.

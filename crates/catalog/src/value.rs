@@ -52,6 +52,8 @@ pub enum Reference {
     MessagingAccounts,
     /// `${new-cloud}`: whether this cloud's volumes may be empty because it never ran before, as a truth value.
     NewCloud,
+    /// `${network:FACT}`: something that the resource says of the networks.
+    Network(NetworkFact),
     /// `${python}`: the version of Python in the release's image, such as `3.13`.
     Python,
     /// `${service}`: the name of the service.
@@ -89,6 +91,32 @@ impl<T: Into<String>> From<T> for SecretKey {
         let text = text.into();
         let (name, key) = text.split_once('/').unwrap_or((&text, "password"));
         Self { name: name.to_owned(), key: key.to_owned() }
+    }
+}
+
+/// What a cloud's configuration has to know of the networks that it is connected to. Sizes are of the largest packet, in
+/// bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum NetworkFact {
+    /// `largest-mtu`: the largest of all of them.
+    LargestMtu,
+    /// `tunnel-mtu`: of the network that carries the tunnels.
+    TunnelMtu,
+    /// `physical-mtus`: of each physical network, as `NAME:BYTES` with commas between.
+    PhysicalMtus,
+    /// `name-servers`: the addresses that guests ask for names, with commas between.
+    NameServers,
+}
+
+impl NetworkFact {
+    fn parse(name: &str) -> Result<Self, String> {
+        match name {
+            "largest-mtu" => Ok(Self::LargestMtu),
+            "tunnel-mtu" => Ok(Self::TunnelMtu),
+            "physical-mtus" => Ok(Self::PhysicalMtus),
+            "name-servers" => Ok(Self::NameServers),
+            _ => Err(format!("unknown fact of networks {name}")),
+        }
     }
 }
 
@@ -159,6 +187,7 @@ impl Reference {
             "hosts" => named(Self::Hosts),
             "ovsdb" => named(Self::Ovsdb),
             "replicas" => named(Self::ReplicaCount),
+            "network" => NetworkFact::parse(name).map(Self::Network),
             "database-host" => Ok(Self::DatabaseHost),
             "database-account" => Ok(Self::DatabaseAccount),
             "messaging" => Ok(Self::Messaging),

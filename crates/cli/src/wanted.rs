@@ -1,6 +1,5 @@
 //! The resource that somebody hands over: read, and judged before anything is done for it.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -132,7 +131,7 @@ fn judge(cloud: &OpenStack, by: impl FnOnce(&Inputs<'_>) -> Result<(), Error>) -
         catalog: &catalog,
         images: &unbuilt(&catalog),
         credentials: &Credentials::new(),
-        user_secrets: &BTreeMap::new(),
+        user_secrets: None,
         nodes: &[],
         observed: &Observed::default(),
     })

@@ -3,12 +3,23 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use oaas_feedback::{Explain, Kind};
 use snafu::Snafu;
 
 /// Nothing may be written: another operator may be the leader by now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Snafu)]
 #[snafu(display("failed to write: this operator does not hold the lease (any more)"))]
 pub struct NotLeader;
+
+impl Explain for NotLeader {
+    fn kind(&self) -> Kind {
+        Kind::Busy
+    }
+
+    fn hint(&self) -> Option<String> {
+        Some("the operator that holds it does the work".to_owned())
+    }
+}
 
 /// The right to write, shared by everything that writes. Clones are one and the same.
 #[derive(Debug, Clone)]

@@ -15,6 +15,7 @@ use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use kube::Client;
 use kube::api::{Api, ObjectMeta, PostParams};
+use oaas_feedback::{Explain, Kind};
 use snafu::{ResultExt, Snafu};
 
 use crate::fence::Fence;
@@ -42,6 +43,12 @@ pub enum LeaderError {
         #[snafu(source(from(kube::Error, Box::new)))]
         source: Box<kube::Error>,
     },
+}
+
+impl Explain for LeaderError {
+    fn kind(&self) -> Kind {
+        Kind::Environment
+    }
 }
 
 /// What to do about the lease.

@@ -9,6 +9,7 @@ use k8s_openapi::api::core::v1::ConfigMap;
 use kube::api::{Api, ObjectMeta, PostParams};
 use kube::{Client, ResourceExt};
 use oaas_api::names;
+use oaas_feedback::{Explain, Kind};
 use snafu::{IntoError, Snafu};
 
 use crate::apply::{Key, Owner, WriteError};
@@ -42,6 +43,22 @@ pub enum LedgerError {
         #[snafu(source(from(WriteError, Box::new)))]
         source: Box<WriteError>,
     },
+}
+
+impl Explain for LedgerError {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::Changed { .. } => Kind::Busy,
+            Self::Write { source, .. } => source.kind(),
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Changed { .. } => Some("the next reconciliation reads it again".to_owned()),
+            Self::Write { source, .. } => source.hint(),
+        }
+    }
 }
 
 /// Name of a cloud's ledger.

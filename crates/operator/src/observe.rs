@@ -1,6 +1,6 @@
 //! Everything that is known of one cloud at one moment: the input of all judgement.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -8,9 +8,11 @@ use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, StatefulSet};
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{ConfigMap, Event, Node, PersistentVolumeClaim, Pod, Secret, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
+use k8s_openapi::api::storage::v1::StorageClass;
 use kube::api::{Api, ListParams};
 use kube::{Client, ResourceExt};
-use oaas_api::{OpenStack, OpenStackComponent};
+use oaas_api::{OpenStack, OpenStackComponent, OpenStackSpec};
+use oaas_plan::{SecretKey, Sensitive, StorageClasses, UserSecrets};
 
 use crate::actions::Outcome;
 use crate::apply::Key;
@@ -32,6 +34,10 @@ pub struct Observed {
     pub config_maps: Vec<Arc<ConfigMap>>,
     /// Credentials and files with secrets.
     pub secrets: Vec<Arc<Secret>>,
+    /// What stands in the user's Secrets that the resource refers to.
+    pub user_secrets: UserSecrets,
+    /// The cluster's storage classes, where the resource says something of volumes.
+    pub storage_classes: Option<StorageClasses>,
     /// Services.
     pub services: Vec<Arc<Service>>,
     /// Members of Services, also those that Kubernetes lists itself.
@@ -70,6 +76,8 @@ impl Observed {
             components: Vec::new(),
             config_maps: Vec::new(),
             secrets: Vec::new(),
+            user_secrets: UserSecrets::new(),
+            storage_classes: None,
             services: Vec::new(),
             endpoint_slices: Vec::new(),
             volumes: Vec::new(),
@@ -118,6 +126,10 @@ pub struct Known {
     pub outcomes: BTreeMap<String, Outcome>,
     /// Failures of the last application.
     pub failures: Vec<Failure>,
+    /// Values of the user's Secrets.
+    pub user_secrets: UserSecrets,
+    /// The storage classes.
+    pub storage_classes: Option<StorageClasses>,
 }
 
 /// Puts together what the watches have brought. Makes no request.
@@ -151,6 +163,8 @@ pub fn observe(cache: &Cache, cloud: &Arc<OpenStack>, now: Timestamp, known: Kno
         warnings: known.warnings,
         outcomes: known.outcomes,
         failures: known.failures,
+        user_secrets: known.user_secrets,
+        storage_classes: known.storage_classes,
         cloud: Arc::clone(cloud),
     }
 }
@@ -164,6 +178,59 @@ pub fn is_ready(pod: &Pod) -> bool {
 /// Whether a pod ended well, as those of Jobs do.
 pub fn is_done(pod: &Pod) -> bool {
     pod.status.as_ref().and_then(|status| status.phase.as_deref()) == Some("Succeeded")
+}
+
+/// Asks for the user's Secrets that a cloud refers to. What is not there is left out; what the API server does not tell
+/// stays as it was `before`.
+pub async fn user_secrets(
+    client: &Client,
+    namespace: &str,
+    wanted: &BTreeSet<SecretKey>,
+    before: &UserSecrets,
+) -> UserSecrets {
+    let api: Api<Secret> = Api::namespaced(client.clone(), namespace);
+    let names: BTreeSet<&String> = wanted.iter().map(|wanted| &wanted.name).collect();
+    let mut found = UserSecrets::new();
+    for name in names {
+        let keys = wanted.iter().filter(|wanted| wanted.name == *name);
+        match api.get_opt(name).await {
+            Ok(secret) => {
+                let data = secret.and_then(|secret| secret.data).unwrap_or_default();
+                found.extend(keys.filter_map(|key| {
+                    let text = String::from_utf8_lossy(&data.get(&key.key)?.0).into_owned();
+                    // Editors and `echo` end a file with a new line, which nobody means.
+                    Some((key.clone(), Sensitive::new(text.trim_end_matches(['\r', '\n']).to_owned())))
+                }));
+            }
+            Err(error) => {
+                tracing::warn!(%error, secret = %name, "Secret not read");
+                found.extend(keys.filter_map(|key| Some((key.clone(), before.get(key)?.clone()))));
+            }
+        }
+    }
+    found
+}
+
+/// Asks for the storage classes, if a cloud says something of its volumes. Nothing where the API server does not tell.
+pub async fn storage_classes(client: &Client, spec: &OpenStackSpec) -> Option<StorageClasses> {
+    let of_storage = spec.storage.as_ref().is_some_and(|said| said.class.is_some() || said.images.is_some());
+    if !of_storage && spec.services.values().all(|wanted| wanted.volume.is_none()) {
+        return None;
+    }
+    let api: Api<StorageClass> = Api::all(client.clone());
+    match api.list(&ListParams::default()).await {
+        Ok(classes) => Some(growing(classes)),
+        Err(error) => {
+            tracing::warn!(%error, "storage classes not read");
+            None
+        }
+    }
+}
+
+/// Whether the volumes of each storage class may grow.
+pub fn growing(classes: impl IntoIterator<Item = StorageClass>) -> StorageClasses {
+    let grows = |class: StorageClass| (class.name_any(), class.allow_volume_expansion == Some(true));
+    classes.into_iter().map(grows).collect()
 }
 
 /// Asks for the warnings about pods of a namespace, by the pod's name, newest last.

@@ -84,7 +84,7 @@ impl Explain for ProcessError {
     fn hint(&self) -> Option<String> {
         match self {
             Self::Images { .. } | Self::ImagesForm { .. } => {
-                Some("`oaas up` and `oaas install` write it into the ConfigMap oaas-images".into())
+                Some("`oaas up` writes it into the ConfigMap oaas-images".into())
             }
             Self::Connect { .. } => {
                 Some("in a pod it needs a service account, elsewhere a kubeconfig".into())

@@ -6,6 +6,7 @@ use oaas_catalog::{
     Component, Expose, FileFormat, Need, NodeLabel, Provides, Release, Replicas, Resources, Security,
     SelectError, Service, Volume, WorkloadKind,
 };
+use oaas_feedback::{Explain, Kind};
 use serde_json::json;
 use sha2::{Digest, Sha256};
 use snafu::{OptionExt, ResultExt, Snafu};
@@ -16,10 +17,11 @@ use crate::fingerprint::{component_hash, hash_secret};
 use crate::inputs::{CloudId, Cluster, Image, Inputs};
 use crate::jobs::{catalog_job, schema_plan};
 use crate::nodes::{NodePlan, node_plans};
-use crate::overrides::{ReplicaOwner, apply_options, replicas, resources};
+use crate::overrides::{ReplicaOwner, apply_options, apply_to_tree, replicas, resources};
 use crate::publish::PublishPlan;
 use crate::resolve::{AUTHORITY_FILE, Place, World};
 use crate::select::cloud_catalog;
+use crate::volumes::{Claim, claims};
 
 /// Why there is no blueprint.
 #[derive(Debug, Snafu, PartialEq, Eq)]
@@ -38,6 +40,24 @@ pub enum PlanError {
         /// The image's name.
         image: String,
     },
+}
+
+impl Explain for PlanError {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::Catalog { source } => source.kind(),
+            Self::NoImage { .. } => Kind::Environment,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Catalog { source } => source.hint(),
+            Self::NoImage { .. } => {
+                Some("`oaas up` tells the operator the images that it has built".to_owned())
+            }
+        }
+    }
 }
 
 /// Every workload of one cloud.
@@ -127,6 +147,8 @@ pub struct ComponentPlan {
     pub resources: Resources,
     /// What is mounted.
     pub volumes: Vec<Volume>,
+    /// What its persistent volumes ask for, by the volume's name.
+    pub claims: BTreeMap<String, Claim>,
     /// Does it read what its node is?
     pub node_settings: bool,
     /// What it may do.
@@ -311,14 +333,15 @@ pub(crate) fn image(
     name: &str,
 ) -> Result<Image, PlanError> {
     let (spec, images) = (world.inputs.spec, world.inputs.images);
-    let name = if name == "openstack" { &world.release.image } else { name };
+    // The release's own image goes by two names: the catalog's word for it, and its own.
+    let (said, name) = (name, if name == "openstack" { &world.release.image } else { name });
     let own = [component, service].into_iter().find_map(|key| spec.services.get(key)?.image.as_ref());
     // What somebody names may well be one of those that are known.
     let known = |reference: &String| {
         let found = images.values().find(|image| image.reference == *reference);
         found.cloned().unwrap_or_else(|| Image::opaque(reference))
     };
-    own.or_else(|| spec.images.get(name))
+    own.or_else(|| spec.images.get(said).or_else(|| spec.images.get(name)))
         .map(known)
         .or_else(|| images.get(name).cloned())
         .with_context(|| NoImageSnafu { component, image: name })
@@ -353,7 +376,7 @@ fn resolve_component(
         .iter()
         .filter(|name| component.config.is_empty() || service.main.as_ref() != Some(name))
     {
-        documents.extend(service.files.get(name).map(|file| further_file(world, place, file)));
+        documents.extend(service.files.get(name).map(|file| further_file(world, place, name, file)));
     }
     let mut role = world.tree(place, &component.role);
     if let Some(wsgi) = role.get("wsgi").cloned() {
@@ -412,6 +435,7 @@ fn resolve_component(
         startup_seconds: health.startup_seconds,
         resources: resources(inputs, service, component),
         volumes: component.volumes.clone(),
+        claims: claims(inputs, service, component),
         node_settings: component.node_settings,
         security: component.security.clone(),
         grace: component.grace,
@@ -463,7 +487,12 @@ pub(crate) fn main_file(
     })
 }
 
-pub(crate) fn further_file(world: &World<'_>, place: Place<'_>, file: &oaas_catalog::ConfigFile) -> Document {
+pub(crate) fn further_file(
+    world: &World<'_>,
+    place: Place<'_>,
+    name: &String,
+    file: &oaas_catalog::ConfigFile,
+) -> Document {
     let content = match file.format {
         FileFormat::PublicEndpoint => public_endpoint(world),
         FileFormat::Lines => Content::Lines(
@@ -479,7 +508,13 @@ pub(crate) fn further_file(world: &World<'_>, place: Place<'_>, file: &oaas_cata
         | FileFormat::Properties
         | FileFormat::Python
         | FileFormat::Yaml
-        | FileFormat::Json => Content::Tree(world.tree(place, &file.content)),
+        | FileFormat::Json => {
+            let mut tree = world.tree(place, &file.content);
+            if let (true, Some(component)) = (place.service.main.as_ref() == Some(name), place.component) {
+                apply_to_tree(world.inputs, place.service, component, &mut tree);
+            }
+            Content::Tree(tree)
+        }
     };
     Document {
         path: world.text(place, &file.path),

@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use oaas_catalog::{Component, SecretKind, WorkloadKind};
+use oaas_cloud::content::Qualified;
 
+use crate::content::{declared, object_name, users_without_key, users_without_password};
 use crate::inputs::Inputs;
 use crate::publish::publish_plan;
 use crate::select::cloud_catalog;
@@ -72,6 +74,16 @@ pub fn messaging_secret(service: &str) -> String {
 /// The Secret of a user in the identity service that a service acts as.
 pub fn user_secret(user: &str) -> String {
     secret_name(&format!("user-{}", user.replace('_', "-")))
+}
+
+/// The Secret with the password that is generated for a declared user, in the key `password`.
+pub fn password_secret(user: &Qualified) -> String {
+    secret_name(&format!("{}-password", object_name(user)))
+}
+
+/// The Secret with the key pair that is generated for a declared user's keypairs: `ssh-privatekey`, `ssh-publickey`.
+pub fn keypair_secret(user: &Qualified) -> String {
+    secret_name(&format!("{}-keypair", object_name(user)))
 }
 
 /// The Secret of a component's certificate.
@@ -151,6 +163,26 @@ pub fn credentials(inputs: &Inputs<'_>) -> Vec<CredentialSpec> {
             specs.push(password(user_secret(user), Some(user.to_owned()), purpose));
         }
     }
+    let content = declared(inputs.spec);
+    for user in users_without_password(&content) {
+        let purpose = format!("the password of the user {user}");
+        // Set again when it is made anew, so that nothing is lost with it.
+        specs.push(CredentialSpec {
+            guards: Vec::new(),
+            ..password(password_secret(user), Some(user.name.clone()), purpose)
+        });
+    }
+    for user in users_without_key(&content) {
+        specs.push(CredentialSpec {
+            name: keypair_secret(user),
+            kind: CredentialKind::SshKey,
+            purpose: format!("opens the servers of the user {user} by ssh"),
+            guards: Vec::new(),
+        });
+    }
+    // What the catalog makes for the same people comes first.
+    let mut names = BTreeSet::new();
+    specs.retain(|spec| names.insert(spec.name.clone()));
     let publish = publish_plan(inputs, &catalog);
     let public: BTreeSet<String> = publish.addresses.iter().cloned().collect();
     for component in

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::credentials::Credentials;
+use crate::secrets::SecretKey;
 use crate::sensitive::Sensitive;
 
 /// Which cloud it is.
@@ -66,13 +67,16 @@ pub struct Inputs<'a> {
     pub images: &'a Images,
     /// The secrets there are.
     pub credentials: &'a Credentials,
-    /// Values of Secrets that the user's options refer to: (Secret, key) → value.
-    pub user_secrets: &'a BTreeMap<(String, String), Sensitive<String>>,
+    /// What stands in the Secrets that the resource refers to; nothing where no cluster was asked.
+    pub user_secrets: Option<&'a UserSecrets>,
     /// The cluster's nodes.
     pub nodes: &'a [Node],
     /// What runs.
     pub observed: &'a Observed,
 }
+
+/// Values of Secrets that a resource refers to ([`crate::secret_keys`]): those that are there.
+pub type UserSecrets = BTreeMap<SecretKey, Sensitive<String>>;
 
 /// A node of the cluster.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -112,6 +116,10 @@ pub struct Observed {
     pub registered: BTreeMap<String, String>,
     /// How many volumes of each component exist; those of members that are gone are kept.
     pub volumes: BTreeMap<String, usize>,
+    /// The claims of volumes that exist, by their name.
+    pub claims: BTreeMap<String, ClaimState>,
+    /// The cluster's storage classes; nothing where it was not asked.
+    pub storage_classes: Option<StorageClasses>,
     /// Did this cloud's database ever run (from the ledger)?
     pub database_lived: bool,
     /// NodePorts of this cloud's own Services: `component/port name` → number.
@@ -141,6 +149,20 @@ impl Default for Cluster {
         Self { domain: "cluster.local".into(), operator_namespace: "oaas-system".into() }
     }
 }
+
+/// A claim that exists.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClaimState {
+    /// The component whose it is.
+    pub component: String,
+    /// The size that it asks for, as Kubernetes writes amounts.
+    pub size: String,
+    /// Its storage class.
+    pub class: Option<String>,
+}
+
+/// The cluster's storage classes: name → whether their volumes may grow.
+pub type StorageClasses = BTreeMap<String, bool>;
 
 /// How far a roll-out is.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

@@ -76,10 +76,7 @@ pub(crate) fn catalog_job(
     let agent = json!({"component": job.name, "role": world.tree(place, &job.role)});
     let mut documents: Vec<Document> = main_file(world, place, &job.config, None).into_iter().collect();
     documents.extend(
-        job.files
-            .iter()
-            .filter_map(|name| service.files.get(name))
-            .map(|file| further_file(world, place, file)),
+        job.files.iter().filter_map(|name| Some(further_file(world, place, name, service.files.get(name)?))),
     );
     documents.push(agent_document(agent));
     let secret_env = job

@@ -11,40 +11,56 @@
 //! No I/O, no clock, no randomness; the same inputs give the same outputs, in the same order. No service's and no
 //! release's name stands in this crate: all such knowledge is in `oaas-catalog` (a test of the repository checks it).
 
+mod amounts;
 mod blueprint;
+mod content;
 mod credentials;
 mod diff;
 mod document;
 mod fingerprint;
 mod gates;
+mod given;
 mod inputs;
 mod jobs;
+mod network;
 mod nodes;
+mod options;
 mod overrides;
+mod problem;
 mod publish;
 mod report;
 mod resolve;
 mod roll;
+mod secrets;
 mod select;
 mod sensitive;
 mod validate;
+mod volumes;
 
 pub use blueprint::{
     Access, ApiPlan, Blueprint, ComponentPlan, JobPlan, PlanError, PortPlan, RegisteredApi, RegisteredUser,
     Registration, blueprint,
 };
-pub use credentials::{AUTHORITY, CredentialKind, CredentialSpec, Credentials, credentials, secret_name};
+pub use content::declared;
+pub use credentials::{
+    AUTHORITY, CredentialKind, CredentialSpec, Credentials, credentials, keypair_secret, password_secret,
+    secret_name,
+};
 pub use diff::{Change, ChangeKind, diff};
 pub use document::{Content, Document, PublicEndpointModel, PublicRoute};
 pub use gates::{Gate, Gates, Wait, gates};
+pub use given::given;
 pub use inputs::{
-    CloudId, Cluster, ComponentState, Image, Images, Inputs, JobState, Node, Observed, PodsMade,
-    RolloutState, revision,
+    ClaimState, CloudId, Cluster, ComponentState, Image, Images, Inputs, JobState, Node, Observed, PodsMade,
+    RolloutState, StorageClasses, UserSecrets, revision,
 };
 pub use nodes::{NodePlan, node_plans, node_selector};
 pub use overrides::ReplicaOwner;
+pub use problem::Problem;
 pub use publish::{PublishPlan, wanted_ports};
 pub use report::{Progress, Report, report};
 pub use roll::{NodePod, NodeWorkload, roll};
+pub use secrets::{SecretKey, secret_keys};
 pub use sensitive::Sensitive;
-pub use validate::{Problem, capacity, validate};
+pub use validate::{capacity, validate};
+pub use volumes::{Claim, amount_of_bytes, volume_of};

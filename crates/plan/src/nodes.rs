@@ -1,6 +1,7 @@
 //! What each node is and what its agents are told.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 use oaas_catalog::NodeLabel;
 use serde::{Deserialize, Serialize};
@@ -25,9 +26,18 @@ pub struct NodePlan {
 /// A node's annotation with its interfaces.
 #[derive(Debug, Clone, Default, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase", default)]
-struct Interfaces {
-    tunnel: Option<String>,
-    physical_networks: BTreeMap<String, String>,
+pub(crate) struct Interfaces {
+    /// The interface that carries tunnels.
+    pub(crate) tunnel: Option<String>,
+    /// Physical networks and their interfaces.
+    pub(crate) physical_networks: BTreeMap<String, String>,
+    /// Whom the node itself asks for names, as far as guests reach them.
+    pub(crate) name_servers: Vec<IpAddr>,
+}
+
+/// What a node's annotation tells; nothing where it has none.
+pub(crate) fn told(node: &Node) -> Interfaces {
+    node.interfaces.as_deref().and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default()
 }
 
 /// What a label of the catalog means on nodes.
@@ -102,11 +112,7 @@ pub fn node_plans(inputs: &Inputs<'_>) -> Vec<NodePlan> {
             for meaning in MEANINGS.iter().filter(|meaning| meaning.on(node)) {
                 plan.labels.extend(meaning.ours.map(|ours| (ours.to_owned(), mark.clone())));
             }
-            let told: Interfaces = node
-                .interfaces
-                .as_deref()
-                .and_then(|text| serde_json::from_str(text).ok())
-                .unwrap_or_default();
+            let told = told(node);
             let tunnel = inputs.spec.network.as_ref().and_then(|network| network.tunnel.as_ref());
             plan.tunnel_interface = tunnel.and_then(|tunnel| tunnel.interface.clone()).or(told.tunnel);
             plan.physical_networks = told.physical_networks;

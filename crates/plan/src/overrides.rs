@@ -1,12 +1,11 @@
 //! What the resource says differently from catalog and profile.
 
-use std::collections::BTreeMap;
-
 use oaas_api::{ConfigValue, Service as Wanted};
 use oaas_catalog::{Component, OptionKind, Service};
 
 use crate::document::Sections;
 use crate::inputs::Inputs;
+use crate::secrets::SecretKey;
 use crate::select::profile_name;
 
 /// Who decides how many replicas there are.
@@ -70,6 +69,40 @@ pub(crate) fn apply_options(
     }
 }
 
+/// Put the user's options on top of a main file that is nested data: a section is the mapping of that name, and what is
+/// said of `DEFAULT` stands at the top.
+pub(crate) fn apply_to_tree(
+    inputs: &Inputs<'_>,
+    service: &Service,
+    component: &Component,
+    tree: &mut serde_json::Value,
+) {
+    let mut said: Vec<&Wanted> = wanted(inputs, service, component).collect();
+    said.reverse();
+    for (section, options) in
+        said.into_iter().flat_map(|wanted| wanted.config.iter().chain(&wanted.unchecked))
+    {
+        let into = if section == "DEFAULT" { &mut *tree } else { &mut tree[section.as_str()] };
+        if !into.is_object() {
+            *into = serde_json::json!({});
+        }
+        for (option, value) in options {
+            into[option.as_str()] = leaf(inputs, value);
+        }
+    }
+}
+
+/// A value as nested data has it.
+fn leaf(inputs: &Inputs<'_>, value: &ConfigValue) -> serde_json::Value {
+    match value {
+        ConfigValue::Bool(value) => (*value).into(),
+        ConfigValue::Integer(value) => (*value).into(),
+        ConfigValue::Number(value) => (*value).into(),
+        ConfigValue::List(values) => values.iter().map(|value| leaf(inputs, value)).collect(),
+        ConfigValue::Text(_) | ConfigValue::Secret(_) => texts(inputs, value).concat().into(),
+    }
+}
+
 /// The texts of a value; a Secret that is not there gives an empty one ([`crate::validate()`] refuses it before).
 pub(crate) fn texts(inputs: &Inputs<'_>, value: &ConfigValue) -> Vec<String> {
     match value {
@@ -79,46 +112,59 @@ pub(crate) fn texts(inputs: &Inputs<'_>, value: &ConfigValue) -> Vec<String> {
         ConfigValue::Text(value) => vec![value.clone()],
         ConfigValue::List(values) => values.iter().flat_map(|value| texts(inputs, value)).collect(),
         ConfigValue::Secret(from) => {
-            let key = (from.secret_key_ref.name.clone(), from.secret_key_ref.key.clone());
-            vec![inputs.user_secrets.get(&key).map(|value| value.expose().clone()).unwrap_or_default()]
+            let from = &from.secret_key_ref;
+            let key = SecretKey { name: from.name.clone(), key: from.key.clone() };
+            let value = inputs.user_secrets.and_then(|secrets| secrets.get(&key));
+            vec![value.map(|value| value.expose().clone()).unwrap_or_default()]
         }
     }
 }
 
-/// A memory amount in MiB, rounded up; `None` where it is not one.
-pub(crate) fn mebibytes(amount: &str) -> Option<u32> {
-    const UNITS: [(&str, f64); 10] = [
+/// An amount as Kubernetes writes them, in thousandths; `None` where it is not one.
+fn thousandths(text: &str) -> Option<f64> {
+    const UNITS: [(&str, f64); 14] = [
         ("Ki", 1024.0),
         ("Mi", 1_048_576.0),
         ("Gi", 1_073_741_824.0),
         ("Ti", 1_099_511_627_776.0),
+        ("Pi", 1_125_899_906_842_624.0),
+        ("Ei", 1_152_921_504_606_846_976.0),
         ("k", 1e3),
         ("M", 1e6),
         ("G", 1e9),
         ("T", 1e12),
+        ("P", 1e15),
+        ("E", 1e18),
         ("m", 1e-3),
         ("", 1.0),
     ];
     let (number, factor) =
-        UNITS.iter().find_map(|(unit, factor)| amount.strip_suffix(unit).map(|number| (number, factor)))?;
-    let bytes = number.parse::<f64>().ok()? * factor;
-    // Sizes of memory are far below what an f64 holds exactly; negative ones do not pass the schema.
-    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
-    (bytes >= 0.0).then_some((bytes / 1_048_576.0).ceil() as u32)
+        UNITS.iter().find_map(|(unit, factor)| text.strip_suffix(unit).map(|number| (number, factor)))?;
+    let amount = number.parse::<f64>().ok()? * factor * 1000.0;
+    (amount >= 0.0).then_some(amount)
 }
 
-/// A processor amount in thousandths of a core; `None` where it is not one.
-pub(crate) fn millis(amount: &str) -> Option<u32> {
-    let number = match amount.strip_suffix('m') {
-        Some(number) => number.parse::<f64>().ok()?,
-        None => amount.parse::<f64>().ok()? * 1000.0,
-    };
+/// An amount of bytes, rounded up; `None` where it is not one.
+pub(crate) fn amount(text: &str) -> Option<u64> {
+    // `as` is exact up to 8 PiB and stops at the largest number; negative ones are none.
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+    thousandths(text).map(|amount| (amount / 1000.0).ceil() as u64)
+}
+
+/// A memory amount in MiB, rounded up; `None` where it is not one.
+pub(crate) fn mebibytes(text: &str) -> Option<u32> {
+    amount(text).and_then(|bytes| u32::try_from(bytes.div_ceil(1_048_576)).ok())
+}
+
+/// A processor amount in thousandths of a core, rounded up; `None` where it is not one.
+pub(crate) fn millis(text: &str) -> Option<u32> {
     // As above.
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
-    (number >= 0.0).then_some(number.ceil() as u32)
+    thousandths(text).and_then(|amount| u32::try_from(amount.ceil() as u64).ok())
 }
 
-/// Requests and limits of a component with what the resource says on top.
+/// Requests and limits of a component with what the resource says on top. A request of the catalog's is no more than
+/// the limit that the resource says.
 pub(crate) fn resources(
     inputs: &Inputs<'_>,
     service: &Service,
@@ -128,21 +174,21 @@ pub(crate) fn resources(
     let mut said: Vec<&Wanted> = wanted(inputs, service, component).collect();
     said.reverse();
     for wanted in said {
-        let empty = BTreeMap::new();
-        let (requests, limits) =
-            wanted.resources.as_ref().map_or((&empty, &empty), |given| (&given.requests, &given.limits));
-        let memory = |amounts: &BTreeMap<String, oaas_api::Amount>| {
-            amounts.get("memory").and_then(|a| mebibytes(&a.0))
-        };
-        resources.memory_mib = memory(requests).unwrap_or(resources.memory_mib);
-        let short = wanted.memory.as_ref().and_then(|amount| mebibytes(&amount.0));
-        resources.memory_limit_mib = memory(limits).or(short).unwrap_or(resources.memory_limit_mib);
-        resources.memory_mib = resources.memory_mib.min(resources.memory_limit_mib);
-        resources.cpu_millis = requests.get("cpu").and_then(|a| millis(&a.0)).unwrap_or(resources.cpu_millis);
-        if let Some(limit) = limits.get("cpu").and_then(|amount| millis(&amount.0)) {
+        let requests = wanted.resources.as_ref().map(|given| &given.requests);
+        let limits = wanted.limits();
+        let request = |name: &str| requests.and_then(|given| given.get(name));
+        let memory = |amount: Option<&oaas_api::Amount>| amount.and_then(|amount| mebibytes(&amount.0));
+        let cpu = |amount: Option<&oaas_api::Amount>| amount.and_then(|amount| millis(&amount.0));
+        resources.memory_mib = memory(request("memory")).unwrap_or(resources.memory_mib);
+        resources.memory_limit_mib = memory(limits.get("memory")).unwrap_or(resources.memory_limit_mib);
+        resources.cpu_millis = cpu(request("cpu")).unwrap_or(resources.cpu_millis);
+        if let Some(limit) = cpu(limits.get("cpu")) {
+            resources.cpu_limit_millis = Some(limit);
             resources.workers = (limit / 1000).max(1);
         }
     }
+    resources.memory_mib = resources.memory_mib.min(resources.memory_limit_mib);
+    resources.cpu_millis = resources.cpu_millis.min(resources.cpu_limit_millis.unwrap_or(u32::MAX));
     resources
 }
 
@@ -156,6 +202,9 @@ mod tests {
         assert_eq!(mebibytes("1Gi"), Some(1024));
         assert_eq!(mebibytes("1000000"), Some(1));
         assert_eq!(mebibytes("lots"), None);
+        assert_eq!(mebibytes("1Pi"), Some(1 << 30));
+        assert_eq!(mebibytes("8Ei"), None);
+        assert_eq!(amount("10Gi"), Some(10 << 30));
         assert_eq!(millis("2"), Some(2000));
         assert_eq!(millis("250m"), Some(250));
     }

@@ -225,6 +225,7 @@ impl<'a> World<'a> {
             }
             Reference::NewCloud => self.new_cloud.to_string(),
             Reference::MessagingAccounts => String::new(),
+            Reference::Network(fact) => crate::network::fact(self.inputs, *fact),
             Reference::Python => self.release.python.clone(),
             Reference::Service => place.service.name.clone(),
             Reference::Component => {

@@ -4,35 +4,21 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use ipnet::IpNet;
-use oaas_api::{ConfigValue, Sections};
-use oaas_catalog::{OptionIndex, OptionInfo, OptionKind, ReplicaRule, SelectError, Service};
-use oaas_feedback::nearest;
+use oaas_catalog::{ReplicaRule, SelectError, Service};
 
+use crate::amounts;
 use crate::blueprint::Blueprint;
+use crate::content::{TUNNEL_OVERHEAD, declared};
 use crate::inputs::Inputs;
+use crate::network::tunnel_mtu;
 use crate::nodes::user_labels;
+use crate::options::{self, secret};
+use crate::problem::{Problem, Problems, suggestion};
 use crate::select::{cloud_catalog, profile_name};
+use crate::volumes;
 
 /// The profile that needs least.
 const SMALLEST: &str = "tiny";
-
-/// One mistake in a resource.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Problem {
-    /// Where: `spec.services.nova.config.DEFAULT.debgu`.
-    pub path: String,
-    /// What is wrong.
-    pub message: String,
-    /// The nearest right thing, or what to do.
-    pub hint: Option<String>,
-}
-
-impl std::fmt::Display for Problem {
-    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(out, "{}: {}", self.path, self.message)?;
-        self.hint.as_ref().map_or(Ok(()), |hint| write!(out, "; {hint}"))
-    }
-}
 
 /// Everything in the resource that cannot be done, all at once. Empty where all is well.
 pub fn validate(inputs: &Inputs<'_>) -> Vec<Problem> {
@@ -43,7 +29,9 @@ pub fn validate(inputs: &Inputs<'_>) -> Vec<Problem> {
     release(inputs, &mut problems);
     services(inputs, &mut problems);
     what_needs_what(inputs, &mut problems);
-    networks(inputs, &mut problems);
+    images(inputs, &mut problems);
+    volumes::problems(inputs, &mut problems);
+    content(inputs, &mut problems);
     publish(inputs, &mut problems);
     nodes(inputs, &mut problems);
     for other in &inputs.observed.namespace_clouds {
@@ -71,29 +59,14 @@ pub fn capacity(inputs: &Inputs<'_>, blueprint: &Blueprint) -> Vec<Problem> {
         path: "spec".into(),
         message: format!("the cloud wants {wanted} MiB of memory, but the nodes have {there} MiB"),
         hint: Some(match profile_name(inputs.spec.profile) {
-            SMALLEST => "take fewer replicas, or more or larger nodes".to_owned(),
+            larger if inputs.catalog.profiles().get(larger) == inputs.catalog.profiles().get(SMALLEST) => {
+                "take fewer replicas, or more or larger nodes".to_owned()
+            }
             larger => format!(
                 "take profile {SMALLEST} instead of {larger}, fewer replicas, or more or larger nodes"
             ),
         }),
     }]
-}
-
-#[derive(Default)]
-struct Problems(Vec<Problem>);
-
-impl Problems {
-    fn add(&mut self, path: impl Into<String>, message: impl Into<String>, hint: Option<String>) {
-        self.0.push(Problem { path: path.into(), message: message.into(), hint });
-    }
-}
-
-/// `did you mean X?`, or the list of what there is.
-fn suggestion<'a>(name: &str, candidates: impl Iterator<Item = &'a str> + Clone) -> String {
-    match nearest(name, candidates.clone()) {
-        Some(candidate) => format!("did you mean {candidate}?"),
-        None => format!("there are: {}", candidates.collect::<Vec<_>>().join(", ")),
-    }
 }
 
 fn release(inputs: &Inputs<'_>, problems: &mut Problems) {
@@ -132,17 +105,28 @@ fn services(inputs: &Inputs<'_>, problems: &mut Problems) {
             let hint = format!("set replicas under one of {}", parts.join(", "));
             problems.add(format!("{path}.replicas"), format!("{name} has several components"), Some(hint));
         }
-        if let Some(index) = owner.and_then(|service| inputs.catalog.options(&release.name, service)) {
-            options(inputs, &format!("{path}.config"), &wanted.config, index, problems);
-        } else if !wanted.config.is_empty() {
-            let hint = "put the options under `unchecked`".to_owned();
-            problems.add(
-                format!("{path}.config"),
-                format!("the options of {name} are not known"),
-                Some(hint),
-            );
+        if wanted.enabled.is_some() && service.is_none() {
+            let hint = owner.map(|owner| format!("set it under {}", owner.name));
+            problems.add(format!("{path}.enabled"), format!("{name} is a part of a service"), hint);
         }
-        secrets(inputs, &format!("{path}.unchecked"), &wanted.unchecked, problems);
+        amounts::problems(&path, wanted, problems);
+        if let Some(owner) = owner {
+            options::problems(inputs, release, owner, name, problems);
+        }
+    }
+}
+
+/// Images are named as the catalog names them.
+fn images(inputs: &Inputs<'_>, problems: &mut Problems) {
+    let Some(release) = inputs.catalog.releases().get(&inputs.spec.release) else { return };
+    let of_services = inputs.catalog.services_of(release).flat_map(|service| {
+        let of_jobs = service.jobs.iter().map(|job| job.image.as_str());
+        service.components.iter().map(|component| component.image.as_str()).chain(of_jobs)
+    });
+    let known: BTreeSet<&str> = of_services.chain([release.image.as_str()]).collect();
+    for name in inputs.spec.images.keys().filter(|name| !known.contains(name.as_str())) {
+        let hint = suggestion(name, known.iter().copied());
+        problems.add(format!("spec.images.{name}"), format!("no service runs from an image {name}"), hint);
     }
 }
 
@@ -187,100 +171,36 @@ fn count(path: &str, replicas: i32, component: &oaas_catalog::Component, problem
     }
 }
 
-fn options(
-    inputs: &Inputs<'_>,
-    path: &str,
-    sections: &Sections,
-    index: &OptionIndex,
-    problems: &mut Problems,
-) {
-    for (section, options) in sections {
-        for (option, value) in options {
-            let path = format!("{path}.{section}.{option}");
-            match index.get(section, option) {
-                Some(info) => option_value(&path, value, info, problems),
-                None => unknown_option(&path, section, option, index, problems),
-            }
+/// What is declared to be in the cloud. External networks are judged before; what is wrong with them is said once.
+fn content(inputs: &Inputs<'_>, problems: &mut Problems) {
+    let before = problems.0.len();
+    networks(inputs, problems);
+    let content = declared(inputs.spec);
+    if problems.0.len() == before {
+        for problem in crate::content::problems(&content) {
+            problems.add(format!("spec.content.{}", problem.path), problem.message, problem.hint);
         }
     }
-    secrets(inputs, path, sections, problems);
-}
-
-fn unknown_option(path: &str, section: &str, option: &str, index: &OptionIndex, problems: &mut Problems) {
-    let known = index.sections().any(|name| name == section);
-    let otherwise = if known {
-        "put it under `unchecked` if a plugin reads it"
-    } else {
-        "there is no such section; put it under `unchecked` if a plugin reads it"
-    };
-    let hint = index.instead_of(section, option).unwrap_or_else(|| otherwise.to_owned());
-    problems.add(path, format!("there is no option {option} in [{section}]"), Some(hint));
-}
-
-fn option_value(path: &str, value: &ConfigValue, info: &OptionInfo, problems: &mut Problems) {
-    let text = match value {
-        ConfigValue::Bool(value) => value.to_string(),
-        ConfigValue::Integer(value) => value.to_string(),
-        ConfigValue::Number(value) => value.to_string(),
-        ConfigValue::Text(value) => value.clone(),
-        ConfigValue::List(_) if !matches!(info.kind(), OptionKind::List | OptionKind::Multi) => {
-            let hint = "write the one value, without brackets".to_owned();
-            problems.add(path, format!("takes one {}, not a list", info.type_name), Some(hint));
-            return;
+    let largest = tunnel_mtu(inputs.spec).saturating_sub(TUNNEL_OVERHEAD);
+    for network in content.networks.iter().filter(|network| network.provider.is_none()) {
+        if let Some(mtu) = network.mtu.filter(|mtu| *mtu > largest) {
+            let path = format!("spec.content.networks[{}].mtu", network.name);
+            let hint = format!(
+                "write {largest} or less, or set network.tunnel.mtu to what the nodes' network carries"
+            );
+            problems.add(path, format!("a packet of {mtu} bytes does not fit into the tunnels"), hint);
         }
-        ConfigValue::List(_) | ConfigValue::Secret(_) => return,
-    };
-    let number = text.parse::<f64>();
-    let wrong = match info.kind() {
-        OptionKind::Bool => {
-            let words = ["true", "false", "1", "0", "yes", "no", "on", "off", "t", "f", "y", "n"];
-            (!words.contains(&text.to_lowercase().as_str())).then(|| format!("{text} is not true or false"))
-        }
-        OptionKind::Integer if text.parse::<i64>().is_err() => Some(format!("{text} is not a whole number")),
-        OptionKind::Float if number.is_err() => Some(format!("{text} is not a number")),
-        OptionKind::Integer | OptionKind::Float => {
-            let number = number.unwrap_or_default();
-            if info.min.is_some_and(|min| number < min) {
-                Some(format!("{text} is less than {}", info.min.unwrap_or_default()))
-            } else if info.max.is_some_and(|max| number > max) {
-                Some(format!("{text} is more than {}", info.max.unwrap_or_default()))
-            } else {
-                None
-            }
-        }
-        _ => None,
-    };
-    if let Some(message) = wrong {
-        problems.add(path, message, Some(format!("the option takes: {}", info.type_name)));
-        return;
     }
-    let choices: Vec<String> = info
-        .choices
-        .iter()
-        .map(|choice| choice.as_str().map_or_else(|| choice.to_string(), str::to_owned))
-        .collect();
-    if !choices.is_empty() && !choices.contains(&text) {
-        problems.add(
-            path,
-            format!("{text} is not one of the choices"),
-            Some(suggestion(&text, choices.iter().map(String::as_str))),
-        );
+    for user in &content.users {
+        if let Some(from) = &user.password_secret_ref {
+            let path = format!("spec.content.users[{}].passwordSecretRef", user.name);
+            secret(inputs, &path, &from.name, &from.key, problems);
+        }
     }
-}
-
-fn secrets(inputs: &Inputs<'_>, path: &str, sections: &Sections, problems: &mut Problems) {
-    for (section, options) in sections {
-        for (option, value) in options {
-            let ConfigValue::Secret(from) = value else { continue };
-            let from = &from.secret_key_ref;
-            if !inputs.user_secrets.contains_key(&(from.name.clone(), from.key.clone())) {
-                let hint = format!("make it in the namespace {}", inputs.cloud.namespace);
-                problems.add(
-                    format!("{path}.{section}.{option}"),
-                    format!("there is no key {} in a Secret {}", from.key, from.name),
-                    Some(hint),
-                );
-            }
+    for pair in &content.keypairs {
+        if let Some(from) = &pair.public_key_secret_ref {
+            let path = format!("spec.content.keypairs[{}].publicKeySecretRef", pair.name);
+            secret(inputs, &path, &from.name, &from.key, problems);
         }
     }
 }

@@ -24,6 +24,7 @@ mod policy;
 mod render;
 mod secret;
 mod service;
+mod volumes;
 mod workload;
 
 pub use keep::keep_images;
@@ -34,3 +35,4 @@ pub use labels::{
 pub use objects::Objects;
 pub use render::{Rendered, render};
 pub use secret::credential;
+pub use volumes::grown;

@@ -18,6 +18,7 @@ use oaas_catalog::{NodeLabel, Security, VolumeSource, WorkloadKind};
 use oaas_plan::{AUTHORITY, Blueprint, ComponentPlan, Document, JobPlan, node_selector};
 
 use crate::labels::{ANNOTATION_HASH, LABEL_WRITER, config_secret, labels};
+use crate::volumes::shared_claim;
 
 /// The ConfigMap that tells agents what their node is.
 pub(crate) const NODES: &str = "nodes";
@@ -203,16 +204,14 @@ fn probe(plan: &ComponentPlan, path: &str, period: i32, failures: u32, timeout: 
 }
 
 fn resources(plan: &ComponentPlan) -> ResourceRequirements {
-    let amounts = |pairs: &[(&str, String)]| {
-        Some(pairs.iter().map(|(name, amount)| ((*name).to_owned(), Quantity(amount.clone()))).collect())
-    };
     let resources = &plan.resources;
+    let amounts = |cpu_millis: Option<u32>, memory_mib: u32| {
+        let cpu = cpu_millis.map(|millis| ("cpu".to_owned(), Quantity(format!("{millis}m"))));
+        Some(cpu.into_iter().chain([("memory".to_owned(), Quantity(format!("{memory_mib}Mi")))]).collect())
+    };
     ResourceRequirements {
-        requests: amounts(&[
-            ("cpu", format!("{}m", resources.cpu_millis)),
-            ("memory", format!("{}Mi", resources.memory_mib)),
-        ]),
-        limits: amounts(&[("memory", format!("{}Mi", resources.memory_limit_mib))]),
+        requests: amounts(Some(resources.cpu_millis), resources.memory_mib),
+        limits: amounts(resources.cpu_limit_millis, resources.memory_limit_mib),
         ..ResourceRequirements::default()
     }
 }
@@ -359,7 +358,7 @@ impl Builder {
             }
             VolumeSource::PersistentGib(_) => {
                 source.persistent_volume_claim = Some(PersistentVolumeClaimVolumeSource {
-                    claim_name: claim_name(plan, volume),
+                    claim_name: shared_claim(plan, &volume.name),
                     read_only: None,
                 });
             }
@@ -382,9 +381,4 @@ impl Builder {
         }
         self.volume(source, &volume.mount, volume.read_only, shared);
     }
-}
-
-/// The claim of a volume that a deployment's pods share.
-pub(crate) fn claim_name(plan: &ComponentPlan, volume: &oaas_catalog::Volume) -> String {
-    format!("{}-{}", plan.name, volume.name)
 }

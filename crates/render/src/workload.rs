@@ -7,16 +7,11 @@ use k8s_openapi::api::apps::v1::{
     DaemonSet, DaemonSetSpec, DaemonSetUpdateStrategy, Deployment, DeploymentSpec, DeploymentStrategy,
     RollingUpdateDeployment, StatefulSet, StatefulSetPersistentVolumeClaimRetentionPolicy, StatefulSetSpec,
 };
-use k8s_openapi::api::core::v1::{
-    PersistentVolumeClaim, PersistentVolumeClaimSpec, PodTemplateSpec, Secret, TopologySpreadConstraint,
-    VolumeResourceRequirements,
-};
+use k8s_openapi::api::core::v1::{PodTemplateSpec, Secret, TopologySpreadConstraint};
 use k8s_openapi::api::policy::v1::{PodDisruptionBudget, PodDisruptionBudgetSpec};
-use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
-use oaas_api::names;
-use oaas_catalog::{ReplicaRule, VolumeSource, WorkloadKind};
+use oaas_catalog::{ReplicaRule, WorkloadKind};
 use oaas_plan::{Blueprint, ComponentPlan, Document};
 use sha2::{Digest, Sha256};
 
@@ -25,19 +20,14 @@ use crate::labels::{
     config_secret, label_selector, metadata, selector,
 };
 use crate::objects::Objects;
-use crate::pod::{claim_name, file_key, template};
+use crate::pod::{file_key, template};
+use crate::volumes::{claim_templates, shared_claims};
 
 /// Everything of one component but its Services.
 pub(crate) fn workload(blueprint: &Blueprint, plan: &ComponentPlan, objects: &mut Objects) {
     objects.secrets.push(config(blueprint, &config_secret(&plan.name), &plan.name, &plan.documents));
-    for volume in &plan.volumes {
-        if let (VolumeSource::PersistentGib(size), WorkloadKind::Deployment) = (&volume.source, plan.kind) {
-            objects.persistent_volume_claims.push(PersistentVolumeClaim {
-                metadata: data(metadata(blueprint, &claim_name(plan, volume), Some(&plan.name))),
-                spec: Some(claim(*size)),
-                status: None,
-            });
-        }
+    if plan.kind == WorkloadKind::Deployment {
+        objects.persistent_volume_claims.extend(shared_claims(blueprint, plan));
     }
     if plan.kind != WorkloadKind::DaemonSet && plan.replicas > 1 {
         objects.pod_disruption_budgets.push(PodDisruptionBudget {
@@ -132,22 +122,7 @@ fn deployment(blueprint: &Blueprint, plan: &ComponentPlan) -> Deployment {
 }
 
 fn stateful_set(blueprint: &Blueprint, plan: &ComponentPlan) -> StatefulSet {
-    let claims: Vec<PersistentVolumeClaim> = plan
-        .volumes
-        .iter()
-        .filter_map(|volume| match volume.source {
-            VolumeSource::PersistentGib(size) => Some(PersistentVolumeClaim {
-                // No namespace: a template's claims are in the set's own.
-                metadata: data(ObjectMeta {
-                    namespace: None,
-                    ..metadata(blueprint, &volume.name, Some(&plan.name))
-                }),
-                spec: Some(claim(size)),
-                status: None,
-            }),
-            _ => None,
-        })
-        .collect();
+    let claims = claim_templates(blueprint, plan);
     StatefulSet {
         metadata: workload_metadata(blueprint, plan),
         spec: StatefulSetSpec {
@@ -192,20 +167,4 @@ fn spread(blueprint: &Blueprint, plan: &ComponentPlan) -> TopologySpreadConstrai
         label_selector: Some(label_selector(selector(&blueprint.cloud, &plan.name))),
         ..TopologySpreadConstraint::default()
     }
-}
-
-fn claim(size: u32) -> PersistentVolumeClaimSpec {
-    PersistentVolumeClaimSpec {
-        access_modes: Some(vec!["ReadWriteOnce".into()]),
-        resources: Some(VolumeResourceRequirements {
-            requests: Some(BTreeMap::from([("storage".to_owned(), Quantity(format!("{size}Gi")))])),
-            limits: None,
-        }),
-        ..PersistentVolumeClaimSpec::default()
-    }
-}
-
-fn data(mut metadata: ObjectMeta) -> ObjectMeta {
-    metadata.labels.get_or_insert_default().insert(names::LABEL_DATA.to_owned(), "true".to_owned());
-    metadata
 }

@@ -1,14 +1,15 @@
 //! `oaas credentials`: what OpenStack's clients need to reach a cloud from here.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 use k8s_openapi::api::core::v1::Secret;
 use kube::{Api, ResourceExt};
+use oaas_api::content::spec::{Content, Qualified, User};
 use oaas_feedback::{Explain, Kind, nearest};
-use oaas_plan::AUTHORITY;
+use oaas_plan::{AUTHORITY, declared, keypair_secret, password_secret};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use serde_yaml_ng::Value;
@@ -22,8 +23,10 @@ use crate::report::Failure;
 
 /// The component whose configuration is the clients' `clouds.yaml`.
 const CLIENT: &str = "client";
-/// The Secret of the demo servers' keypair.
-const SSH_KEY: &str = "demo-keypair-g1";
+/// The name of the administrator's entry there.
+const ADMIN: &str = "admin";
+/// Whose key opens the demo servers.
+const DEMO: &str = "demo";
 
 /// Arguments of `oaas credentials`.
 #[derive(Debug, Args)]
@@ -34,9 +37,9 @@ pub struct Arguments {
     /// The form
     #[arg(value_enum, default_value_t = Form::Clouds)]
     pub form: Form,
-    /// Whose, in the form openrc
-    #[arg(long, value_name = "USER", default_value = "admin")]
-    pub user: String,
+    /// Whose: admin, or a user of spec.content (NAME or DOMAIN/NAME)
+    #[arg(long, value_name = "USER")]
+    pub user: Option<String>,
     #[command(flatten)]
     cloud: CloudArgs,
 }
@@ -49,7 +52,7 @@ pub enum Form {
     Clouds,
     /// Environment variables for a shell.
     Openrc,
-    /// The private key that opens the demo servers.
+    /// The private key that opens a user's servers: the demo servers', where no user is named.
     SshKey,
 }
 
@@ -78,6 +81,16 @@ pub enum Error {
         /// Who there is.
         known: Vec<String>,
     },
+    /// The Secret with a user's password is not there.
+    #[snafu(display("the password of {user} is not there: the Secret {secret} has no key {key}"))]
+    NoPassword {
+        /// Who was asked for.
+        user: String,
+        /// The Secret.
+        secret: String,
+        /// Its key.
+        key: String,
+    },
     /// The CA cannot be written.
     #[snafu(display("failed to write the cloud's CA to {}", path.display()))]
     Ca {
@@ -91,7 +104,7 @@ pub enum Error {
 impl Explain for Error {
     fn kind(&self) -> Kind {
         match self {
-            Self::NotYet { .. } => Kind::NotReady,
+            Self::NotYet { .. } | Self::NoPassword { .. } => Kind::NotReady,
             Self::Broken { .. } => Kind::Failed,
             Self::NoUser { .. } => Kind::Input,
             Self::Ca { .. } => Kind::Environment,
@@ -100,7 +113,9 @@ impl Explain for Error {
 
     fn hint(&self) -> Option<String> {
         match self {
-            Self::NotYet { .. } => Some("`oaas why` says what it waits for".to_owned()),
+            Self::NotYet { .. } | Self::NoPassword { .. } => {
+                Some("`oaas why` says what it waits for".to_owned())
+            }
             Self::Broken { .. } => None,
             Self::NoUser { user, known } => Some(match nearest(user, known) {
                 Some(nearest) => format!("the nearest is `{nearest}`"),
@@ -115,6 +130,30 @@ impl Explain for Error {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Clouds {
     clouds: BTreeMap<String, Entry>,
+}
+
+impl Clouds {
+    /// Adds a declared user, who reaches the cloud as its administrator does.
+    fn add(&mut self, user: &User, project: Option<&Qualified>, password: &str) {
+        let Some(admin) = self.clouds.get(ADMIN).cloned() else { return };
+        let mut auth = BTreeMap::from([
+            ("auth_url".to_owned(), admin.auth.get("auth_url").cloned().unwrap_or_default()),
+            ("username".to_owned(), user.name.name.clone()),
+            ("user_domain_name".to_owned(), user.name.domain.clone()),
+            ("password".to_owned(), password.to_owned()),
+        ]);
+        if let Some(project) = project {
+            auth.insert("project_name".to_owned(), project.name.clone());
+            auth.insert("project_domain_name".to_owned(), project.domain.clone());
+        }
+        self.clouds.insert(user.name.to_string(), Entry { auth, more: admin.more });
+    }
+}
+
+/// The project that a user works in: the declared default, else the first that it has a role in.
+fn project_of<'a>(content: &'a Content, user: &'a User) -> Option<&'a Qualified> {
+    let mut roles = content.role_assignments.iter().filter(|role| role.user == user.name);
+    user.default_project.as_ref().or_else(|| roles.find_map(|role| role.project.as_ref()))
 }
 
 /// One user of the cloud.
@@ -138,32 +177,52 @@ pub async fn run(arguments: &Arguments, context: &Context) -> Result<(), Failure
     let (namespace, name) = (cloud.namespace().unwrap_or_default(), cloud.name_any());
     let not_yet = || NotYetSnafu { cloud: format!("{namespace}/{name}") };
     let api: Api<Secret> = Api::namespaced(client, &namespace);
-    let read = async |secret: &str, key: &str| {
+    let find = async |secret: &str, key: &str| {
         let doing = || ApiSnafu { doing: format!("read the Secret {secret}") };
         let found = api.get_opt(secret).await.with_context(|_| doing())?;
         let data = found.and_then(|secret| secret.data).unwrap_or_default();
         let value = data.into_iter().find(|(name, _)| name.ends_with(key)).map(|(_, value)| value.0);
-        let text = value.map(|value| String::from_utf8_lossy(&value).into_owned());
-        Ok::<_, Failure>(text.with_context(not_yet)?)
+        Ok::<_, Failure>(value.map(|value| String::from_utf8_lossy(&value).into_owned()))
     };
+    let read =
+        async |secret: &str, key: &str| Ok::<_, Failure>(find(secret, key).await?.with_context(not_yet)?);
     if arguments.form == Form::SshKey {
-        let key = read(SSH_KEY, "ssh-privatekey").await?;
+        let user = Qualified::from(arguments.user.as_deref().unwrap_or(DEMO));
+        let key = read(&keypair_secret(&user), "ssh-privatekey").await?;
         return context.answer(&json!({ "privateKey": key }), |_| key.clone());
     }
+    let inside = declared(&cloud.spec);
     let identity = cloud.status.and_then(|status| status.endpoints).and_then(|endpoints| endpoints.identity);
     let identity = identity.with_context(not_yet)?;
     let secret = oaas_render::config_secret(CLIENT);
     let yaml = read(&secret, "clouds.yaml").await?;
-    let clouds: Clouds = serde_yaml_ng::from_str(&yaml).context(BrokenSnafu { secret })?;
+    let mut clouds: Clouds = serde_yaml_ng::from_str(&yaml).context(BrokenSnafu { secret })?;
+    let people: BTreeSet<String> = inside.users.iter().map(|user| user.name.to_string()).collect();
+    clouds.clouds.retain(|name, _| name == ADMIN || people.contains(name));
+    for user in &inside.users {
+        let (secret, key) = match &user.password_secret_ref {
+            Some(from) => (from.name.clone(), from.key.clone()),
+            None => (password_secret(&user.name), "password".to_owned()),
+        };
+        // A Secret that is not there yet is said of the user who is asked for.
+        if let Some(password) = find(&secret, &key).await? {
+            clouds.add(user, project_of(&inside, user), password.trim_end_matches(['\r', '\n']));
+        } else if arguments.user.as_deref() == Some(user.name.to_string().as_str()) {
+            return Err(NoPasswordSnafu { user: user.name.to_string(), secret, key }.build().into());
+        }
+    }
     let ca = directories::openstack_config().join(format!("oaas-{namespace}-{name}.ca.crt"));
     write_ca(&ca, &read(AUTHORITY, "ca.crt").await?)?;
-    let clouds = from_outside(clouds, &identity, &ca);
+    let mut clouds = from_outside(clouds, &identity, &ca);
+    let user = arguments.user.as_deref().unwrap_or(ADMIN);
     let known: Vec<String> = clouds.clouds.keys().cloned().collect();
-    let entry =
-        clouds.clouds.get(&arguments.user).with_context(|| NoUserSnafu { user: &arguments.user, known })?;
+    let entry = clouds.clouds.get(user).with_context(|| NoUserSnafu { user, known })?.clone();
+    if arguments.user.is_some() {
+        clouds.clouds.retain(|name, _| name == user);
+    }
     context.answer(&clouds, |clouds| match arguments.form {
         Form::Clouds => serde_yaml_ng::to_string(clouds).unwrap_or_default(),
-        Form::Openrc | Form::SshKey => openrc(entry),
+        Form::Openrc | Form::SshKey => openrc(&entry),
     })
 }
 
@@ -221,7 +280,7 @@ fn write_ca(path: &Path, pem: &str) -> Result<(), Error> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Clouds, from_outside, openrc, quoted};
+    use super::{Clouds, Content, from_outside, openrc, project_of, quoted};
     use std::path::Path;
 
     #[test]
@@ -241,6 +300,24 @@ clouds:
         let outside = from_outside(clouds, url, Path::new("/home/me/.config/openstack/ca.crt"));
         insta::assert_snapshot!(serde_yaml_ng::to_string(&outside).unwrap());
         insta::assert_snapshot!(openrc(&outside.clouds["admin"]));
+    }
+
+    #[test]
+    fn a_declared_user_works_in_the_project_it_has_a_role_in() {
+        let inside = "
+clouds:
+  admin:
+    interface: internal
+    auth: {auth_url: 'https://keystone.demo.svc:5000/v3', username: admin, password: a, project_name: admin}
+";
+        let mut clouds: Clouds = serde_yaml_ng::from_str(inside).unwrap();
+        let content: Content = serde_yaml_ng::from_str(
+            "users: [{name: corp/alice}]\nroleAssignments: [{user: corp/alice, role: member, project: corp/work}]",
+        )
+        .unwrap();
+        let alice = &content.users[0];
+        clouds.add(alice, project_of(&content, alice), "b");
+        insta::assert_snapshot!(openrc(&clouds.clouds["corp/alice"]));
     }
 
     #[test]

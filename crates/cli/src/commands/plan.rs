@@ -4,15 +4,18 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use clap::Args;
-use k8s_openapi::api::core::v1::{Node as KubeNode, Secret};
+use k8s_openapi::api::core::v1::{Node as KubeNode, PersistentVolumeClaim, Secret};
+use k8s_openapi::api::storage::v1::StorageClass;
 use kube::api::ListParams;
 use kube::{Api, Client, ResourceExt};
-use oaas_api::{OpenStack, OpenStackComponent, OpenStackSpec};
+use oaas_api::{OpenStack, OpenStackComponent, OpenStackSpec, names};
 use oaas_catalog::Catalog;
 use oaas_image::Cache;
+use oaas_operator::cloud::facts;
+use oaas_operator::observe;
 use oaas_plan::{
-    Blueprint, Change, ChangeKind, CloudId, Credentials, Images, Inputs, Node, Observed, Sensitive,
-    blueprint, capacity, credentials, diff, validate,
+    Blueprint, Change, ChangeKind, CloudId, Credentials, Images, Inputs, Node, Observed, SecretKey,
+    Sensitive, UserSecrets, blueprint, capacity, credentials, diff, validate,
 };
 use serde::Serialize;
 use snafu::ResultExt;
@@ -66,6 +69,7 @@ struct Cluster {
     live: Option<OpenStack>,
     nodes: Vec<Node>,
     secrets: Credentials,
+    user_secrets: Option<UserSecrets>,
     observed: Observed,
 }
 
@@ -102,6 +106,11 @@ async fn look(client: &Client, id: &CloudId) -> Result<Cluster, kubernetes::Erro
     let nodes = nodes.list(&all).await.context(ApiSnafu { doing: "list the nodes" })?;
     let secrets: Api<Secret> = Api::namespaced(client.clone(), &id.namespace);
     let secrets = secrets.list(&all).await.context(ApiSnafu { doing: "list the Secrets" })?;
+    let claims: Api<PersistentVolumeClaim> = Api::namespaced(client.clone(), &id.namespace);
+    let of_cloud = ListParams::default().labels(&format!("{}={}", names::LABEL_CLOUD, id.name));
+    let claims = claims.list(&of_cloud).await.context(ApiSnafu { doing: "list the volumes' claims" })?;
+    let classes: Api<StorageClass> = Api::all(client.clone());
+    let classes = classes.list(&all).await.context(ApiSnafu { doing: "list the storage classes" })?;
     let scaled = if live.is_empty() {
         BTreeMap::new()
     } else {
@@ -116,19 +125,27 @@ async fn look(client: &Client, id: &CloudId) -> Result<Cluster, kubernetes::Erro
     };
     let text =
         |value: k8s_openapi::ByteString| Sensitive::new(String::from_utf8_lossy(&value.0).into_owned());
+    let secrets: Credentials = secrets
+        .into_iter()
+        .map(|secret| {
+            let name = secret.name_any();
+            let data = secret.data.unwrap_or_default();
+            (name, data.into_iter().map(|(key, value)| (key, text(value))).collect())
+        })
+        .collect();
+    let user_secrets = secrets.iter().flat_map(|(name, values)| {
+        let key = |key: &String| SecretKey { name: name.clone(), key: key.clone() };
+        values.iter().map(move |(of, value)| (key(of), value.clone()))
+    });
     Ok(Cluster {
         live: live.into_iter().next(),
         nodes: nodes.into_iter().map(node).collect(),
-        secrets: secrets
-            .into_iter()
-            .map(|secret| {
-                let name = secret.name_any();
-                let data = secret.data.unwrap_or_default();
-                (name, data.into_iter().map(|(key, value)| (key, text(value))).collect())
-            })
-            .collect(),
+        user_secrets: Some(user_secrets.collect()),
+        secrets,
         observed: Observed {
             scaled,
+            claims: facts::claims(claims.iter()),
+            storage_classes: Some(observe::growing(classes)),
             namespace_clouds: others.iter().map(ResourceExt::name_any).collect(),
             ..Observed::default()
         },
@@ -189,14 +206,13 @@ fn plan(
     wanted: &OpenStackSpec,
     cluster: &Cluster,
 ) -> Result<Plan, Error> {
-    let user_secrets = BTreeMap::new();
     let inputs = |spec, secrets| Inputs {
         cloud: id,
         spec,
         catalog,
         images,
         credentials: secrets,
-        user_secrets: &user_secrets,
+        user_secrets: cluster.user_secrets.as_ref(),
         nodes: &cluster.nodes,
         observed: &cluster.observed,
     };

@@ -13,8 +13,9 @@
 //! - Nothing is written while the fence is closed.
 //!
 //! # Caveats
-//! Fields that cannot change (a Service's cluster IP, a stateful set's volume templates) fail with the API server's
-//! words, and the object is left as it is; only role bindings, which hold nothing, are made anew.
+//! Fields that cannot change (a Service's cluster IP) fail with the API server's words, and the object is left as it is.
+//! Role bindings, which hold nothing, are made anew; so are stateful sets whose volume templates are others, and their
+//! pods run on.
 
 mod desired;
 mod quantity;
@@ -29,6 +30,7 @@ use kube::Client;
 use kube::api::{Api, DeleteParams, DynamicObject, Patch, PatchParams, PostParams, Preconditions};
 use kube::core::ApiResource;
 use oaas_api::names;
+use oaas_feedback::{Explain, Kind};
 use oaas_render::Objects;
 use serde_json::{Value, json};
 use snafu::{IntoError, Snafu};
@@ -77,6 +79,25 @@ pub enum WriteError {
         /// Why.
         source: NotLeader,
     },
+}
+
+impl Explain for WriteError {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::Fenced { source, .. } => source.kind(),
+            Self::Request { .. } | Self::NoAnswer { .. } => Kind::Environment,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Fenced { source, .. } => source.hint(),
+            Self::Request { .. } if self.code() == Some(403) => {
+                Some("`oaas up` gives the operator the rights that it needs".to_owned())
+            }
+            Self::Request { .. } | Self::NoAnswer { .. } => None,
+        }
+    }
 }
 
 impl WriteError {
@@ -326,8 +347,16 @@ enum Step {
     Nothing,
     Create,
     Adopt,
-    Apply { replicas: Option<i64> },
-    Scale { replicas: i64 },
+    Apply {
+        replicas: Option<i64>,
+    },
+    Scale {
+        replicas: i64,
+    },
+    /// To be deleted and made anew, its pods left as they are.
+    Replace,
+    /// On its way out: what comes next waits for the end of it.
+    Wait,
 }
 
 /// The judgement of the engine, pure: what to do about one object.
@@ -349,6 +378,9 @@ fn step(object: &Desired, live: Option<&Value>) -> Step {
         let same = object.resource.kind == "Job" || first_difference(&labels, live).is_none();
         return if same { Step::Nothing } else { Step::Adopt };
     }
+    if object.resource.kind == "StatefulSet" && claims_differ(&object.body, live) {
+        return if live["metadata"]["deletionTimestamp"].is_null() { Step::Replace } else { Step::Wait };
+    }
     let replicas = match object.replicas {
         Replicas::Pinned(count) if live["spec"]["replicas"].as_i64() != Some(count) => Some(count),
         // Created, but the operator was stopped before it set the count.
@@ -361,6 +393,20 @@ fn step(object: &Desired, live: Option<&Value>) -> Step {
         return Step::Apply { replicas };
     }
     replicas.map_or(Step::Nothing, |replicas| Step::Scale { replicas })
+}
+
+/// Whether the claims that a stateful set makes are others: the API server lets nobody change them.
+fn claims_differ(body: &Value, live: &Value) -> bool {
+    let of = |object: &Value| {
+        let claims = object["spec"]["volumeClaimTemplates"].as_array().cloned().unwrap_or_default();
+        let claims = claims.into_iter().map(|claim| {
+            let (name, spec) = (&claim["metadata"]["name"], &claim["spec"]);
+            json!({ "name": name, "class": spec["storageClassName"], "requests": spec["resources"]["requests"] })
+        });
+        claims.collect::<Value>()
+    };
+    let (wanted, live) = (of(body), of(live));
+    first_difference(&wanted, &live).is_some() || first_difference(&live, &wanted).is_some()
 }
 
 /// Writes one object if it is not as desired in `live`.
@@ -395,7 +441,14 @@ pub(crate) async fn write_one(
         apply("scale", names::MANAGER_SCALE, body)
     };
     let answer = match step(object, live) {
-        Step::Nothing => return Ok(None),
+        Step::Nothing | Step::Wait => return Ok(None),
+        Step::Replace => {
+            // The pods and their volumes stay, and the new one takes them up: their template is the same.
+            let parameters = DeleteParams::orphan();
+            let request = async { api.delete(name, &parameters).await.map(|_| ()) };
+            write(fence, metrics, "replace", key, request).await?;
+            return Ok(None);
+        }
         Step::Create => {
             let parameters =
                 PostParams { field_manager: Some(names::MANAGER.into()), ..PostParams::default() };
@@ -419,7 +472,12 @@ pub(crate) async fn write_one(
             apply("adopt", names::MANAGER, body).await?
         }
         Step::Apply { replicas } => {
-            let first = apply("apply", names::MANAGER, object.body.clone()).await;
+            let mut body = object.body.clone();
+            if let (None, Some(count), "StatefulSet") = (live, replicas, object.resource.kind.as_str()) {
+                // It may take up pods that are there, and with the default of one it would end the others.
+                body["spec"]["replicas"] = json!(count);
+            }
+            let first = apply("apply", names::MANAGER, body).await;
             let answer = match first {
                 Err(error) if object.resource.kind == "RoleBinding" && error.code() == Some(422) => {
                     remake(&api, fence, metrics, object).await?

@@ -76,3 +76,27 @@ fn what_is_created_once_is_never_patched_but_adopted() {
     kept["metadata"]["labels"]["oaas.dev/owner-uid"] = json!("0");
     assert_eq!(step(&object(Mode::Create, Replicas::None), Some(&kept)), Step::Adopt);
 }
+
+fn with_claim(mut object: Value, class: Option<&str>, size: &str) -> Value {
+    object["spec"]["volumeClaimTemplates"] = json!([{
+        "metadata": { "name": "data" },
+        "spec": { "storageClassName": class, "resources": { "requests": { "storage": size } } },
+    }]);
+    object
+}
+
+#[test]
+fn a_stateful_set_with_other_claims_is_made_anew_around_its_pods() {
+    let wanted = |class, size| {
+        let mut object = object(Mode::Apply, Replicas::Pinned(3));
+        object.body = with_claim(object.body, class, size);
+        object
+    };
+    let mut there = with_claim(live(Some(3)), Some("fast"), "10Gi");
+    there["spec"]["volumeClaimTemplates"][0]["spec"]["volumeMode"] = json!("Filesystem");
+    assert_eq!(step(&wanted(Some("fast"), "10240Mi"), Some(&there)), Step::Nothing);
+    assert_eq!(step(&wanted(Some("fast"), "20Gi"), Some(&there)), Step::Replace);
+    assert_eq!(step(&wanted(None, "10Gi"), Some(&there)), Step::Replace);
+    there["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
+    assert_eq!(step(&wanted(Some("fast"), "20Gi"), Some(&there)), Step::Wait);
+}

@@ -73,23 +73,7 @@ impl Brain for CloudBrain {
     type Plan = Plan;
 
     fn decide(&self, observed: &Observed) -> Decision<Action, Plan> {
-        let plan = self.plan(observed);
-        let mut decision =
-            Decision { ledger: None, objects: None, delete: Vec::new(), actions: Vec::new(), plan };
-        let Plan::Make(make) = &mut decision.plan else { return decision };
-        if observed.cloud.spec.paused {
-            return decision;
-        }
-        if make.database_lives && !observed.ledger.entries.contains_key(DATABASE_LIVED) {
-            let mut entries = observed.ledger.entries.clone();
-            entries.insert(DATABASE_LIVED.into(), "true".into());
-            decision.ledger = Some(entries);
-        }
-        let rendered = std::mem::take(&mut make.rendered);
-        decision.objects = Some(Wanted { apply: rendered.apply, held: rendered.held });
-        decision.delete = std::mem::take(&mut make.rolls);
-        decision.actions = actions(make);
-        decision
+        decision(self.plan(observed), observed)
     }
 
     fn report(&self, observed: &Observed, plan: &Plan, applied: Option<&Applied>) -> Report {
@@ -142,6 +126,26 @@ impl Brain for CloudBrain {
     }
 }
 
+/// What a plan comes to. Of a cloud that is paused nothing is touched.
+fn decision(plan: Plan, observed: &Observed) -> Decision<Action, Plan> {
+    let mut decision =
+        Decision { ledger: None, objects: None, delete: Vec::new(), actions: Vec::new(), plan };
+    let Plan::Make(make) = &mut decision.plan else { return decision };
+    if observed.cloud.spec.paused {
+        return decision;
+    }
+    if make.database_lives && !observed.ledger.entries.contains_key(DATABASE_LIVED) {
+        let mut entries = observed.ledger.entries.clone();
+        entries.insert(DATABASE_LIVED.into(), "true".into());
+        decision.ledger = Some(entries);
+    }
+    let rendered = std::mem::take(&mut make.rendered);
+    decision.objects = Some(Wanted { apply: rendered.apply, held: rendered.held });
+    decision.delete = std::mem::take(&mut make.rolls);
+    decision.actions = actions(make);
+    decision
+}
+
 /// The actions that a plan asks for; the key of each changes with what it ensures.
 fn actions(make: &Make) -> Vec<ActionRequest<Action>> {
     let mut actions = Vec::new();
@@ -163,7 +167,10 @@ fn actions(make: &Make) -> Vec<ActionRequest<Action>> {
         });
     }
     if let Some(declared) = &make.declared {
-        let text = serde_json::to_string(&declared.content).unwrap_or_default();
+        let content = serde_json::to_string(&declared.content).unwrap_or_default();
+        let passwords: Vec<&str> =
+            declared.given.passwords.values().map(oaas_cloud::Secret::expose).collect();
+        let text = format!("{content}{passwords:?}{:?}", declared.given.public_keys);
         actions.push(ActionRequest {
             key: format!("furnish-{}", short(&text)),
             refresh: Some(AGAIN),
@@ -188,4 +195,43 @@ async fn label(client: Client, nodes: BTreeMap<String, BTreeMap<String, String>>
             .map_err(|error| format!("failed to label node {node}: {error}"))?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use oaas_plan::Image;
+
+    use super::super::acting::Seen;
+    use super::super::generate::Values;
+    use super::*;
+
+    fn decided(paused: bool) -> Decision<Action, Plan> {
+        let catalog = Catalog::built_in().unwrap();
+        let names = ["infra", "base", "oaas"].map(str::to_owned).into_iter();
+        let names = names.chain(catalog.releases().values().map(|release| release.image.clone()));
+        let images = names.map(|name| (name.clone(), Image::opaque(name))).collect();
+        let resource = json!({
+            "apiVersion": "oaas.dev/v1alpha1", "kind": "OpenStack", "metadata": { "name": "demo", "namespace": "demo" },
+            "spec": { "release": "2026.1", "paused": paused },
+        });
+        let observed = Observed::of(Arc::new(serde_json::from_value(resource).unwrap()));
+        let plan = decide(
+            &catalog,
+            &images,
+            &oaas_plan::Cluster::default(),
+            &observed,
+            &Seen::default(),
+            &|_, _| Ok(Values::new()),
+        );
+        decision(plan, &observed)
+    }
+
+    #[test]
+    fn a_paused_cloud_is_left_alone() {
+        assert!(decided(false).objects.is_some_and(|wanted| !wanted.apply.is_empty()));
+        let paused = decided(true);
+        assert!(matches!(paused.plan, Plan::Make(_)), "it is planned, for its status");
+        assert!(paused.objects.is_none() && paused.ledger.is_none());
+        assert!(paused.delete.is_empty() && paused.actions.is_empty());
+    }
 }

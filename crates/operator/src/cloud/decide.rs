@@ -88,6 +88,8 @@ pub fn decide(
         jobs: facts::jobs(&workloads),
         registered: seen.registered.clone(),
         volumes: volumes(observed),
+        claims: facts::claims(observed.volumes.iter().map(AsRef::as_ref)),
+        storage_classes: observed.storage_classes.clone(),
         database_lived: observed.ledger.entries.contains_key(DATABASE_LIVED),
         own_node_ports: facts::own_node_ports(observed.services.iter().map(AsRef::as_ref)),
         taken_node_ports: taken_node_ports(observed),
@@ -95,7 +97,6 @@ pub fn decide(
         namespace_clouds: older_clouds(observed),
         cluster: cluster.clone(),
     };
-    let user_secrets = BTreeMap::new();
     let spec = &resource.spec;
     let existing = credentials_of(observed);
     let inputs = Inputs {
@@ -104,7 +105,7 @@ pub fn decide(
         catalog,
         images,
         credentials: &existing,
-        user_secrets: &user_secrets,
+        user_secrets: Some(&observed.user_secrets),
         nodes: &nodes,
         observed: &known,
     };
@@ -142,6 +143,7 @@ pub fn decide(
     let gates = oaas_plan::gates(&blueprint, &known);
     let report = oaas_plan::report(&blueprint, &gates, &known);
     let mut rendered = oaas_render::render(&blueprint, &gates);
+    rendered.apply.persistent_volume_claims.extend(oaas_render::grown(&blueprint, &known));
     let secrets = specs.iter().filter_map(|spec| {
         credentials.get(&spec.name).map(|values| oaas_render::credential(&blueprint, &spec.name, values))
     });
@@ -157,8 +159,8 @@ pub fn decide(
             .collect(),
     });
     let declared = open(&gates.content).then(|| {
-        let content = content::declared(spec);
-        let given = content::given(&content, &credentials);
+        let content = oaas_plan::declared(spec);
+        let given = oaas_plan::given(&content, &credentials, &observed.user_secrets);
         Declared { content, given }
     });
     let mut rolls = rolls::rolls(observed, &rendered.apply.daemon_sets, &nodes);

@@ -5,10 +5,12 @@ use std::sync::Arc;
 
 use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, StatefulSet};
 use k8s_openapi::api::batch::v1::Job;
-use k8s_openapi::api::core::v1::{ContainerState, ContainerStatus, Node as ClusterNode, Pod, Service};
+use k8s_openapi::api::core::v1::{
+    ContainerState, ContainerStatus, Node as ClusterNode, PersistentVolumeClaim, Pod, Service,
+};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use oaas_api::{OpenStackComponent, Reason, names};
-use oaas_plan::{ComponentState, JobState, Node, PodsMade};
+use oaas_plan::{ClaimState, ComponentState, JobState, Node, PodsMade};
 use oaas_render::{ANNOTATION_HASH, ANNOTATION_IMAGE, ANNOTATION_PODS, ANNOTATION_REPLICAS_APPLIED};
 
 use crate::observe::Observed;
@@ -241,6 +243,17 @@ fn kibibytes(amount: &str) -> Option<u64> {
         }
     }
     amount.parse::<u64>().ok().map(|bytes| bytes / 1024)
+}
+
+/// The claims of volumes: name → what it asks for.
+pub fn claims<'a>(claims: impl Iterator<Item = &'a PersistentVolumeClaim>) -> BTreeMap<String, ClaimState> {
+    let state = |claim: &PersistentVolumeClaim| {
+        let spec = claim.spec.clone()?;
+        let size = spec.resources?.requests?.remove("storage")?.0;
+        let component = claim.metadata.labels.as_ref()?.get(names::LABEL_COMPONENT)?.clone();
+        Some((name(&claim.metadata), ClaimState { component, size, class: spec.storage_class_name }))
+    };
+    claims.filter_map(state).collect()
 }
 
 /// `NodePorts` of a cloud's own Services: `component/port name` → number.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
 
 use base64::Engine as _;
+use oaas_feedback::{Explain, Kind};
 use oaas_plan::{CredentialKind, CredentialSpec, Sensitive};
 use rand::Rng as _;
 use rcgen::{
@@ -44,6 +45,22 @@ pub enum GenerateError {
         /// The missing key.
         key: &'static str,
     },
+}
+
+impl Explain for GenerateError {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::Certificate { .. } | Self::SshKey { .. } => Kind::Failed,
+            Self::NoAuthority { .. } => Kind::Environment,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::NoAuthority { .. } => Some("put the Secret back from a backup".to_owned()),
+            Self::Certificate { .. } | Self::SshKey { .. } => None,
+        }
+    }
 }
 
 /// Characters of a password: none needs escaping in a URL, a file or a shell.

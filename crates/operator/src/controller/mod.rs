@@ -120,7 +120,7 @@ impl Explain for RunError {
         match self {
             Self::LostLease => Some("the pod is started again and takes part in the next election".into()),
             Self::NoLists { .. } => Some(
-                "are the custom resource definitions installed, and may the operator list these kinds? `oaas install` \
+                "are the custom resource definitions installed, and may the operator list these kinds? `oaas up` \
                  sets both"
                     .into(),
             ),
@@ -138,6 +138,7 @@ struct Memory {
     said: Vec<Note>,
     warnings: std::collections::BTreeMap<String, Vec<Warning>>,
     warnings_at: Option<Instant>,
+    user_secrets: oaas_plan::UserSecrets,
     phase: Option<String>,
 }
 

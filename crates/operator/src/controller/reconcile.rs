@@ -11,6 +11,7 @@ use kube::runtime::controller::Action;
 use kube::runtime::reflector::ObjectRef;
 use kube::{Resource, ResourceExt};
 use oaas_api::{OpenStack, OpenStackComponent, names};
+use oaas_feedback::{Explain, Kind};
 use serde::Serialize;
 use serde_json::json;
 use snafu::{ResultExt, Snafu};
@@ -20,12 +21,17 @@ use crate::apply::{Applied, Key, Owner, WriteError, write};
 use crate::brain::{Brain, Doomed, Note, Report};
 use crate::ledger::LedgerError;
 use crate::metrics::ResultLabels;
-use crate::observe::{Failure, Known, Observed, is_done, is_ready, observe, warnings};
+use crate::observe::{
+    Failure, Known, Observed, is_done, is_ready, observe, storage_classes, user_secrets, warnings,
+};
 
 /// A pod that is younger than this is not asked about: it is still starting.
 const YOUNG: SignedDuration = SignedDuration::from_secs(3);
 /// Looked at again after so long even if nothing happens, against events that got lost.
 const AT_LATEST: Duration = Duration::from_mins(5);
+/// The user's Secrets are not watched, since the operator watches what carries its label alone: a cloud that refers to
+/// some is looked at so often.
+const SECRETS_EVERY: Duration = Duration::from_secs(10);
 
 /// A reconciliation did not come to its end; it is tried again.
 #[derive(Debug, Snafu)]
@@ -60,6 +66,24 @@ pub enum ReconcileError {
     },
 }
 
+impl Explain for ReconcileError {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::Write { source, .. } => source.kind(),
+            Self::Ledger { source, .. } => source.kind(),
+            Self::Objects { .. } => Kind::Environment,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Write { source, .. } => source.hint(),
+            Self::Ledger { source, .. } => source.hint(),
+            Self::Objects { .. } => None,
+        }
+    }
+}
+
 /// The owner of a cloud's objects.
 pub(super) fn owner_of(cloud: &OpenStack) -> Owner {
     Owner {
@@ -77,7 +101,7 @@ pub(super) async fn reconcile<B: Brain>(
 ) -> Result<Action, ReconcileError> {
     let owner = owner_of(cloud);
     let name = || owner.name.clone();
-    let known = known(context, &owner).await;
+    let known = known(context, cloud, &owner).await;
     let mut observed = observe(&context.cache, cloud, now, known);
     if cloud.metadata.deletion_timestamp.is_some() {
         return deletion::delete(cloud, &owner, &observed, context, now).await;
@@ -111,7 +135,8 @@ pub(super) async fn reconcile<B: Brain>(
     let due = ask(context, cloud, &owner, &decision.actions, now);
     // Outcomes that were there at once are not waited for; the next event brings them.
     let report = context.brain.report(&observed, &decision.plan, applied.as_ref());
-    let look_again = report.look_again.unwrap_or(AT_LATEST).min(AT_LATEST);
+    let latest = if oaas_plan::secret_keys(&cloud.spec).is_empty() { AT_LATEST } else { SECRETS_EVERY };
+    let look_again = report.look_again.unwrap_or(latest).min(latest);
     let (failures, error) = failures_of(&owner, applied);
     context.remember(&owner.uid, |memory| memory.failures.clone_from(&failures));
     publish(cloud, context, &observed, report, &failures, now).await.context(WriteSnafu { cloud: name() })?;
@@ -125,7 +150,7 @@ pub(super) async fn reconcile<B: Brain>(
 }
 
 /// What the operator itself knows of a cloud; asks for warnings when a pod is not ready.
-async fn known<B: Brain>(context: &Context<B>, owner: &Owner) -> Known {
+async fn known<B: Brain>(context: &Context<B>, cloud: &OpenStack, owner: &Owner) -> Known {
     let now = Timestamp::now();
     let pods = context.cache.pods_of(&owner.namespace, &owner.name);
     let old = |pod: &Pod| pod.creation_timestamp().is_none_or(|made| now.duration_since(made.0) > YOUNG);
@@ -145,9 +170,16 @@ async fn known<B: Brain>(context: &Context<B>, owner: &Owner) -> Known {
             Err(error) => tracing::debug!(%error, "warnings about pods not read"),
         }
     }
-    let (warnings, failures) =
-        context.remember(&owner.uid, |memory| (memory.warnings.clone(), memory.failures.clone()));
-    Known { warnings, failures, outcomes: context.actions.outcomes(&owner.uid) }
+    let wanted = oaas_plan::secret_keys(&cloud.spec);
+    let before = context.remember(&owner.uid, |memory| memory.user_secrets.clone());
+    let user_secrets = user_secrets(&context.client, &owner.namespace, &wanted, &before).await;
+    let storage_classes = storage_classes(&context.client, &cloud.spec).await;
+    let (warnings, failures) = context.remember(&owner.uid, |memory| {
+        memory.user_secrets.clone_from(&user_secrets);
+        (memory.warnings.clone(), memory.failures.clone())
+    });
+    let outcomes = context.actions.outcomes(&owner.uid);
+    Known { warnings, outcomes, failures, user_secrets, storage_classes }
 }
 
 /// Starts the actions that are due.

@@ -6,17 +6,19 @@ use oaas_api::OpenStackSpec;
 use oaas_catalog::Catalog;
 use oaas_plan::{
     Blueprint, CloudId, ComponentState, CredentialKind, Credentials, Gates, Image, Images, Inputs, JobState,
-    Node, Observed, PodsMade, Sensitive,
+    Node, Observed, PodsMade, Sensitive, UserSecrets,
 };
 use oaas_render::{ANNOTATION_HASH, ANNOTATION_IMAGE, ANNOTATION_PODS, Rendered};
 
 /// What a test may change before it plans.
+#[derive(Clone)]
 pub struct Cloud {
     pub id: CloudId,
     pub spec: OpenStackSpec,
     pub catalog: Catalog,
     pub images: Images,
     pub credentials: Credentials,
+    pub user_secrets: UserSecrets,
     pub nodes: Vec<Node>,
     pub observed: Observed,
 }
@@ -46,6 +48,7 @@ impl Cloud {
             catalog,
             images,
             credentials: Credentials::new(),
+            user_secrets: UserSecrets::new(),
             nodes: vec![node],
             observed: Observed::default(),
         };
@@ -73,14 +76,13 @@ impl Cloud {
     }
 
     pub fn with_inputs<T>(&self, use_inputs: impl FnOnce(&Inputs<'_>) -> T) -> T {
-        let user_secrets = BTreeMap::new();
         use_inputs(&Inputs {
             cloud: &self.id,
             spec: &self.spec,
             catalog: &self.catalog,
             images: &self.images,
             credentials: &self.credentials,
-            user_secrets: &user_secrets,
+            user_secrets: Some(&self.user_secrets),
             nodes: &self.nodes,
             observed: &self.observed,
         })
