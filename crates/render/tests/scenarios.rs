@@ -254,3 +254,69 @@ fn databases_are_loaded_without_replication_only_where_nobody_could_miss_it() {
     assert_eq!(alone, BTreeSet::from([false]));
     assert_eq!(after, names, "no job is done again because somebody scales");
 }
+
+/// Each wrong value is refused by its name, with what to write instead.
+#[test]
+fn wrong_values_are_refused_by_name() {
+    let specs = [
+        r#"{"images": {"opnstack": "registry.example/x@sha256:1"}, "storage": {"images": "5Ki"}, "services": {
+            "galera": {"volume": "0"}, "nova-scheduler": {"enabled": false},
+            "keystone": {"volume": "10Gi", "memory": "0", "resources": {
+                "limits": {"cpu": "500m", "disk": "1Gi"}, "requests": {"cpu": 2, "memroy": "1Gi"}}},
+            "placement": {"memory": "1Gi", "resources": {"limits": {"memory": "2Gi"}}}}}"#,
+        r#"{"services": {"memcached": {"config": {"a": {"b": 1}}}, "rabbitmq": {"unchecked": {"a": {"b": 1}}},
+            "horizon": {"config": {"DEFAULT": {"SESSION_TIMEOUT": 7200}}},
+            "nova": {"config": {"libvirt": {"cpu_mode": "host-model", "cpu_models": "Nehalem"}, "DEFAULT": {"host": "me"}}},
+            "nova-compute": {"config": {"libvirt": {"cpu_mode": "none"}}}}}"#,
+        r#"{"network": {"tunnel": {"mtu": 1400}}, "content": {
+            "networks": [{"name": "jumbo", "project": "demo", "mtu": 1400}],
+            "routers": [{"name": "r", "project": "demo", "gateway": "ext-ner"}],
+            "users": [{"name": "alice", "passwordSecretRef": {"name": "alice", "key": "password"}}]}}"#,
+        r#"{"storage": {"class": "fsat"}}"#,
+        r#"{"services": {"galera": {"volume": "5Gi"}, "rabbitmq": {"volume": "20Gi"}}, "storage": {"class": "fast"}}"#,
+    ];
+    let mut story = String::new();
+    for spec in specs {
+        let mut cloud = Cloud::small();
+        let mut value: serde_json::Value = serde_json::from_str(spec).expect("parses");
+        value["release"] = "2026.1".into();
+        cloud.spec = serde_json::from_value(value).expect("a resource");
+        let claim = |component: &str, class: &str| oaas_plan::ClaimState {
+            component: component.into(),
+            size: if component == "rabbitmq" { "5Gi" } else { "10Gi" }.into(),
+            class: Some(class.into()),
+        };
+        cloud.observed.claims = BTreeMap::from([
+            ("data-galera-0".into(), claim("galera", "fast")),
+            ("data-rabbitmq-0".into(), claim("rabbitmq", "fast")),
+            ("glance-images".into(), claim("glance", "local")),
+        ]);
+        cloud.observed.storage_classes =
+            Some(BTreeMap::from([("fast".into(), false), ("local".into(), true)]));
+        for problem in cloud.with_inputs(oaas_plan::validate) {
+            let _ = writeln!(story, "{problem}");
+        }
+        story.push('\n');
+    }
+    insta::assert_snapshot!(story);
+}
+
+/// What may grow grows: the members' claims are written, and the set is made with the new size; no pod rolls for it.
+#[test]
+fn a_volume_that_grows_rolls_nothing() {
+    let mut cloud = Cloud::small();
+    let before = cloud.blueprint();
+    cloud.spec.services = serde_json::from_str(r#"{"galera": {"volume": "20Gi"}}"#).expect("parses");
+    let claim = |size: &str| oaas_plan::ClaimState {
+        component: "galera".into(),
+        size: size.into(),
+        class: Some("fast".into()),
+    };
+    cloud.observed.claims =
+        BTreeMap::from([("data-galera-0".into(), claim("10Gi")), ("data-galera-1".into(), claim("20Gi"))]);
+    let after = cloud.blueprint();
+    assert_eq!(before.components["galera"].hash, after.components["galera"].hash);
+    let grown = oaas_render::grown(&after, &cloud.observed);
+    let names: Vec<_> = grown.iter().filter_map(|claim| claim.metadata.name.clone()).collect();
+    assert_eq!(names, ["data-galera-0"]);
+}

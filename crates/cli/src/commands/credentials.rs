@@ -317,7 +317,11 @@ clouds:
         .unwrap();
         let alice = &content.users[0];
         clouds.add(alice, project_of(&content, alice), "b");
-        insta::assert_snapshot!(openrc(&clouds.clouds["corp/alice"]));
+        let expected = "export OS_AUTH_URL='https://keystone.demo.svc:5000/v3'\nexport OS_PASSWORD='b'\n\
+                        export OS_PROJECT_DOMAIN_NAME='corp'\nexport OS_PROJECT_NAME='work'\n\
+                        export OS_USER_DOMAIN_NAME='corp'\nexport OS_USERNAME='alice'\n\
+                        export OS_INTERFACE='internal'\n";
+        assert_eq!(openrc(&clouds.clouds["corp/alice"]), expected);
     }
 
     #[test]
