@@ -1,23 +1,27 @@
-#!/opt/openstack/bin/python
-"""Run every service's real migrations on a throw-away MariaDB and keep what they made, to be loaded by new clouds.
+#!/usr/bin/python3
+"""Run every service's real migrations on a throw-away MariaDB and keep what they made, to be loaded by new clouds. Argument: the
+release.
 
 Writes /usr/share/oaas/schema/<database>.sql.zst and index.json:
 {"<database>": {"heads": [...], "table": "alembic_version", "sha256": "...", "mariadb": "..."}}.
-The database server is that of the infrastructure image, at /mnt/infra, which shares our /tmp.
+The services are those of the image as far as it is made, the database server is that of its own image, at /mnt/mariadb; both share
+our /tmp.
 """
 
 import ast
 import concurrent.futures
 import hashlib
-import importlib.util
 import itertools
 import json
 import os
 import pathlib
 import re
 import subprocess
+import sys
 import time
 import uuid
+
+import release
 
 OUT = pathlib.Path("/usr/share/oaas/schema")
 WORK = pathlib.Path("/tmp/schema")
@@ -25,22 +29,12 @@ SOCKET = "/tmp/schema/mysqld.sock"
 TABLE = "alembic_version"
 # What devstack and the installation guides create databases with; names that clouds use too.
 CHARSET, COLLATION = "utf8mb3", "utf8mb3_general_ci"
-# Where each database's migrations lie: (package, directory below it).
-MIGRATIONS = {
-    "keystone": ("keystone", "common/sql/migrations"),
-    "glance": ("glance", "db/sqlalchemy/alembic_migrations"),
-    "placement": ("placement", "db/sqlalchemy/alembic"),
-    "nova_api": ("nova", "db/api/migrations"),
-    "nova_cell0": ("nova", "db/main/migrations"),
-    "nova": ("nova", "db/main/migrations"),
-    "neutron": ("neutron", "db/migration/alembic_migrations"),
-    "cinder": ("cinder", "db/migrations"),
-    "heat": ("heat", "db/migrations"),
-}
 # Cells as templates: nova fills in the parts of its own [database]/connection and transport_url.
 CELL_DATABASE = "{scheme}://{username}:{password}@{hostname}:{port}/%s?{query}"
 CELL_BUS = "{scheme}://{username}:{password}@{hostname}:{port}/{path}?{query}"
 CELL1 = str(uuid.uuid5(uuid.NAMESPACE_DNS, "cell1.oaas.dev"))
+# The services whose migrations take longest.
+LONGEST = ["nova", "neutron", "cinder", "keystone", "heat"]
 # Lines of a table's definition whose order means nothing.
 KINDS = ("  KEY ", "  UNIQUE KEY ", "  CONSTRAINT ")
 # Rows that migrations give random identifiers: (table, column, what tells its rows apart, columns that refer to it).
@@ -60,20 +54,25 @@ def run(*command, **options):
     return done.stdout
 
 
-def infra(*command):
-    return ("chroot", "/mnt/infra", *command)
+def service(*command):
+    """Run a program of the image; it works in our directory."""
+    return run("chroot", str(release.IMAGE), "env", f"--chdir={WORK}", *command)
+
+
+def server(*command):
+    return ("chroot", "/mnt/mariadb", *command)
 
 
 def sql(statement, database=""):
     """The rows of a statement, tab-separated."""
-    return run(*infra("mariadb", "--no-defaults", f"--socket={SOCKET}", "--batch", "--skip-column-names", "--execute", statement, *([database] if database else [])))
+    return run(*server("mariadb", "--no-defaults", f"--socket={SOCKET}", "--batch", "--skip-column-names", "--execute", statement, *([database] if database else [])))
 
 
 def start_server():
     # The server refuses to run as root unless told to; nothing outside this sandbox reaches it.
-    run(*infra("mariadb-install-db", "--no-defaults", "--datadir=/tmp/schema/data", "--user=root", "--skip-test-db", "--auth-root-authentication-method=normal"))
-    server = subprocess.Popen(
-        infra(
+    run(*server("mariadb-install-db", "--no-defaults", "--datadir=/tmp/schema/data", "--user=root", "--skip-test-db", "--auth-root-authentication-method=normal"))
+    process = subprocess.Popen(
+        server(
             "mariadbd", "--no-defaults", "--user=root", "--datadir=/tmp/schema/data", f"--socket={SOCKET}", "--skip-networking",
             "--innodb-flush-log-at-trx-commit=0", "--innodb-doublewrite=0", "--innodb-log-file-size=64M",
             f"--character-set-server={CHARSET}", f"--collation-server={COLLATION}", "--pid-file=/tmp/schema/pid",
@@ -82,10 +81,10 @@ def start_server():
         stderr=open(WORK / "mariadbd.log", "w"),
     )
     for _ in range(300):
-        if server.poll() is not None:
+        if process.poll() is not None:
             raise SystemExit("mariadbd did not start:\n" + (WORK / "mariadbd.log").read_text()[-4000:])
         if os.path.exists(SOCKET):
-            return server
+            return process
         time.sleep(0.1)
     raise SystemExit("mariadbd did not open its socket within 30 s")
 
@@ -102,10 +101,12 @@ def url(database):
     return f"mysql+pymysql://root@localhost:3306/{database}?unix_socket={SOCKET}"
 
 
-def plain(program, database, *command):
+def plain(made_of):
     """A service whose migrations are one command."""
-    file = config(f"{database}.conf", {"database": {"connection": url(database)}, "DEFAULT": {"use_stderr": "true"}})
-    run(f"/opt/openstack/bin/{program}", "--config-file", file, *command, cwd=WORK)
+    (database,), (program, *command) = made_of["databases"], made_of["sync"]
+    section = made_of.get("connection", "database")
+    file = config(f"{database}.conf", {section: {"connection": url(database)}, "DEFAULT": {"use_stderr": "true"}})
+    service(f"/opt/openstack/bin/{program}", "--config-file", file, *command)
 
 
 def nova():
@@ -115,14 +116,14 @@ def nova():
     manage = "/opt/openstack/bin/nova-manage"
     with concurrent.futures.ThreadPoolExecutor() as pool:
         jobs = [
-            pool.submit(run, manage, "--config-file", main, "api_db", "sync", cwd=WORK),
-            pool.submit(run, manage, "--config-file", main, "db", "sync", "--local_cell", cwd=WORK),
-            pool.submit(run, manage, "--config-file", cell0, "db", "sync", "--local_cell", cwd=WORK),
+            pool.submit(service, manage, "--config-file", main, "api_db", "sync"),
+            pool.submit(service, manage, "--config-file", main, "db", "sync", "--local_cell"),
+            pool.submit(service, manage, "--config-file", cell0, "db", "sync", "--local_cell"),
         ]
         for job in jobs:
             job.result()
-    run(manage, "--config-file", main, "cell_v2", "map_cell0", "--database_connection", CELL_DATABASE % "nova_cell0", cwd=WORK)
-    run(manage, "--config-file", main, "cell_v2", "create_cell", "--name", "cell1", "--database_connection", CELL_DATABASE % "nova", "--transport-url", CELL_BUS, cwd=WORK)
+    service(manage, "--config-file", main, "cell_v2", "map_cell0", "--database_connection", CELL_DATABASE % "nova_cell0")
+    service(manage, "--config-file", main, "cell_v2", "create_cell", "--name", "cell1", "--database_connection", CELL_DATABASE % "nova", "--transport-url", CELL_BUS)
     sql(f"update cell_mappings set uuid = '{CELL1}' where name = 'cell1'", "nova_api")
     check_cells(manage)
 
@@ -137,7 +138,7 @@ def check_cells(manage):
             "DEFAULT": {"transport_url": "rabbit://nova_g1:pw2@mq.example:5671/nova?ssl=1"},
         },
     )
-    told = run(manage, "--config-file", probe, "cell_v2", "list_cells", "--verbose", cwd=WORK)
+    told = service(manage, "--config-file", probe, "cell_v2", "list_cells", "--verbose")
     for wanted in (
         "mysql+pymysql://nova_g1:pw@db.example:3306/nova_cell0?charset=utf8&ssl_ca=/ca",
         "mysql+pymysql://nova_g1:pw@db.example:3306/nova?charset=utf8&ssl_ca=/ca",
@@ -147,13 +148,12 @@ def check_cells(manage):
             raise SystemExit(f"the stored cells do not resolve to {wanted}:\n{told}")
 
 
-def heads(database):
-    """The revisions that the code wants: those in its migration scripts that no other one follows or depends on.
+def heads(below):
+    """The revisions that the code wants: those in its migration scripts, below site-packages, that no other one follows or depends on.
 
     Read, not imported: two services in one process get into each other's configuration options.
     """
-    package, below = MIGRATIONS[database]
-    root = pathlib.Path(importlib.util.find_spec(package).submodule_search_locations[0]) / below
+    (root,) = (release.IMAGE / "opt/openstack/lib").glob(f"python3*/site-packages/{below}")
     revisions, followed = set(), set()
     for file in root.glob("versions/**/*.py"):
         for node in ast.parse(file.read_text()).body:
@@ -197,15 +197,15 @@ def ordered(text):
     return "\n".join(lines) + "\n"
 
 
-def dump(database, version):
-    """Write one database's dump; hand back its entry of the index."""
+def dump(database, below, version):
+    """Write one database's dump; hand back its entry of the index. `below` is where its migrations lie."""
     name(database)
     still(database)
     recorded = sorted(sql(f"select version_num from {TABLE}", database).split())
-    if recorded != heads(database):
-        raise SystemExit(f"database {database} is at {recorded}, its code wants {heads(database)}")
+    if recorded != heads(below):
+        raise SystemExit(f"database {database} is at {recorded}, its code wants {heads(below)}")
     text = subprocess.run(
-        infra(
+        server(
             "mariadb-dump", "--no-defaults", f"--socket={SOCKET}", "--skip-dump-date", "--skip-comments", "--single-transaction", "--skip-lock-tables",
             "--no-tablespaces", "--order-by-primary", "--hex-blob", "--triggers", "--skip-add-locks", "--default-character-set=utf8mb4", database,
         ),
@@ -218,37 +218,27 @@ def dump(database, version):
     return {"heads": recorded, "table": TABLE, "sha256": digest, "mariadb": version, "charset": CHARSET, "collation": COLLATION, "bytes": len(text)}
 
 
-def main():
+def main(name):
+    services = release.services(name)
+    databases = {database: below for made_of in services.values() for database, below in made_of["databases"].items()}
     WORK.mkdir()
-    server = start_server()
+    process = start_server()
     try:
-        for database in MIGRATIONS:
+        for database in databases:
             sql(f"create database {database} character set {CHARSET} collate {COLLATION}")
         version = sql("select version()").split("-")[0].strip()
         # Two at a time: importing is the cost, and there are few cores. The longest first.
+        order = sorted(services, key=lambda service: LONGEST.index(service) if service in LONGEST else len(LONGEST))
         with concurrent.futures.ThreadPoolExecutor(max_workers=2) as pool:
-            jobs = [
-                pool.submit(nova),
-                pool.submit(plain, "neutron-db-manage", "neutron", "upgrade", "heads"),
-                pool.submit(plain, "cinder-manage", "cinder", "db", "sync"),
-                pool.submit(plain, "keystone-manage", "keystone", "db_sync"),
-                pool.submit(plain, "heat-manage", "heat", "db_sync"),
-                pool.submit(plain, "glance-manage", "glance", "db_sync"),
-                pool.submit(placement),
-            ]
+            jobs = [pool.submit(nova) if service == "nova" else pool.submit(plain, services[service]) for service in order]
             for job in jobs:
                 job.result()
-        index = {database: dump(database, version) for database in sorted(MIGRATIONS)}
+        index = {database: dump(database, databases[database], version) for database in sorted(databases)}
     finally:
-        server.terminate()
-        server.wait()
+        process.terminate()
+        process.wait()
     (OUT / "index.json").write_text(json.dumps(index, indent=1) + "\n")
 
 
-def placement():
-    file = config("placement.conf", {"placement_database": {"connection": url("placement")}})
-    run("/opt/openstack/bin/placement-manage", "--config-file", file, "db", "sync", cwd=WORK)
-
-
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1])

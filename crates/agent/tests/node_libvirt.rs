@@ -124,7 +124,7 @@ fn guests_have_no_rights_and_outlive_the_pod() {
     let unique = std::process::id();
     let cgroup = format!("oaas-test-machine-{unique}");
     let _cleanup = Cleanup(cgroup.clone());
-    let machine = Machine::new("node1");
+    let machine = Machine::new("libvirt", "node1");
     let role = json!({"libvirt": {"cgroup": cgroup}});
     let env = [("NODE_NAME", "node1"), ("NODE_ADDRESS", "127.0.0.1")];
 
@@ -233,7 +233,7 @@ fn compute(machine: &Machine) -> Value {
 
 #[test]
 fn nova_compute_waits_for_libvirt_and_keeps_its_identity() {
-    let machine = Machine::new("node1");
+    let machine = Machine::new("libvirt", "node1");
     let role = compute(&machine);
     let env = [("NODE_NAME", "node1"), ("NODE_ADDRESS", "10.87.0.11")];
     let mut agent = machine.agent("nova-compute", 9107, &role, &env);

@@ -31,7 +31,7 @@ struct Central {
 
 impl Central {
     fn new(management: &Hub, certificates: &[(&'static str, String)]) -> Self {
-        let machine = Machine::new("ovn-0");
+        let machine = Machine::new("ovn", "ovn-0");
         management.plug(&machine, "eth0", 1500, Some("10.85.0.1/24"));
         machine.write("/etc/hosts", NAMES);
         give_certificates(&machine, certificates);
@@ -88,7 +88,7 @@ impl Chassis {
         certificates: &[(&'static str, String)],
     ) -> Self {
         let name = format!("node{number}");
-        let machine = Machine::new(&name);
+        let machine = Machine::new("ovn", &name);
         management.plug(&machine, "eth0", 1500, Some(&format!("10.85.0.1{number}/24")));
         tunnels.plug(&machine, "eth1", 1600, Some(&format!("10.86.0.1{number}/24")));
         outside.plug(&machine, "eth2", 1500, None);
@@ -240,7 +240,7 @@ fn guests_talk_through_the_tunnel_and_to_the_outside() {
 #[test]
 fn a_node_without_its_interface_is_told_so() {
     let management = Hub::new();
-    let machine = Machine::new("node1");
+    let machine = Machine::new("ovn", "node1");
     management.plug(&machine, "eth0", 1500, Some("10.85.0.11/24"));
     machine.write("/etc/oaas/nodes/node1.json", &json!({"tunnelInterface": "eth1"}).to_string());
     let (code, log) =

@@ -19,7 +19,7 @@ fn machines(hub: &Hub, count: u32) -> Vec<Machine> {
     let hosts: String =
         (0..count).map(|n| format!("10.85.0.1{n} ovn-nb-{n}.ovn-nb.test ovn-nb-{n}\n")).collect();
     let make = |n| {
-        let machine = Machine::new(&format!("ovn-nb-{n}"));
+        let machine = Machine::new("ovn", &format!("ovn-nb-{n}"));
         hub.plug(&machine, "eth0", 1500, Some(&format!("10.85.0.1{n}/24")));
         machine.write("/etc/hosts", &format!("127.0.0.1 localhost\n{hosts}"));
         give_certificates(&machine, &certificates);

@@ -146,7 +146,7 @@ mod tests {
             "network": { "external": [{ "name": "ext-net", "cidr": "192.168.100.0/24" }], "tunnel": { "mtu": 1500 } },
             "nodes": [{ "name": "all", "selector": {}, "physicalNetworks": { "public": "eth2" } }],
             "content": { "preset": "none" }, "publish": { "horizonPort": 30081 },
-            "images": { "infra": "oaas.local/infra@sha256:00" }, "database": {},
+            "images": { "mariadb": "oaas.local/mariadb@sha256:00" }, "database": {},
         });
         assert_eq!(refused(spec), Vec::<String>::new());
     }

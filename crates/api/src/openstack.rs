@@ -52,7 +52,7 @@ pub struct OpenStackSpec {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("maxProperties" = 64, "x-kubernetes-validations" = [odd_replicas()]))]
     pub services: BTreeMap<String, Service>,
-    /// Images by name (such as `openstack`, `infra`) to use instead of the release's own, by digest.
+    /// Images by name (such as `openstack`, `mariadb`) to use instead of the release's own, by digest.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub images: BTreeMap<String, String>,
     /// Where images, volumes and disks are kept.

@@ -16,8 +16,6 @@ pub struct Release {
     pub image: String,
     /// The version of Python in that image.
     pub python: String,
-    /// Major version of each service, by the name of its Python distribution.
-    pub versions: BTreeMap<String, u32>,
 }
 
 /// A size of cloud: which services, how many replicas, how much of the machine.

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use k8s_openapi::api::core::v1::Namespace;
 use kube::Client;
-use kube::api::{Api, Patch, PatchParams};
+use kube::api::{Api, ListParams, Patch, PatchParams};
 use oaas_api::status::Endpoints;
 use oaas_api::{OpenStack, OpenStackStatus, Phase};
 use oaas_feedback::{Explain, Kind, Task};
@@ -123,6 +123,18 @@ pub async fn apply(client: &Client, cloud: &OpenStack) -> Result<bool, Error> {
     let doing = format!("apply cloud {namespace}/{name}");
     let after = clouds.patch(&name, &parameters, &Patch::Apply(body)).await.context(ApiSnafu { doing })?;
     Ok(before.and_then(|before| before.metadata.generation) != after.metadata.generation)
+}
+
+/// The clouds that the cluster has besides this one.
+pub async fn others(client: &Client, cloud: &OpenStack) -> Result<Vec<OpenStack>, Error> {
+    let clouds: Api<OpenStack> = Api::all(client.clone());
+    let found = match clouds.list(&ListParams::default()).await {
+        Ok(found) => found.items,
+        // Nobody has installed the operator here yet.
+        Err(kube::Error::Api(status)) if status.code == 404 => Vec::new(),
+        Err(source) => return Err(source).context(ApiSnafu { doing: "list the clouds" }),
+    };
+    Ok(found.into_iter().filter(|other| place(other) != place(cloud)).collect())
 }
 
 /// Wait until the operator of that revision says that the cloud is ready, with a line for each of its parts.

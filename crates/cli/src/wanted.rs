@@ -1,5 +1,6 @@
 //! The resource that somebody hands over: read, and judged before anything is done for it.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -122,6 +123,24 @@ pub fn published(spec: &OpenStackSpec) -> Result<Vec<u16>, Error> {
     Ok(oaas_plan::wanted_ports(&catalog, spec))
 }
 
+/// Names of the images that a cloud's workloads and jobs run, without those that the resource names by address.
+pub fn images(cloud: &OpenStack) -> Result<BTreeSet<String>, Error> {
+    let mut names = BTreeSet::new();
+    judge(cloud, |inputs| {
+        let secrets = with_generated(Credentials::new(), credentials(inputs));
+        let blueprint = blueprint(&Inputs { credentials: &secrets, ..*inputs }).context(PlanSnafu)?;
+        let of_components = blueprint.components.values().map(|component| &component.image);
+        let of_jobs = blueprint.jobs.values().map(|job| &job.image);
+        let known = inputs.images.iter().map(|(name, image)| (&image.reference, name));
+        let known: BTreeMap<_, _> = known.collect();
+        names.extend(
+            of_components.chain(of_jobs).filter_map(|image| known.get(&image.reference)).copied().cloned(),
+        );
+        Ok(())
+    })?;
+    Ok(names)
+}
+
 /// Judge a cloud of which nothing is there yet.
 fn judge(cloud: &OpenStack, by: impl FnOnce(&Inputs<'_>) -> Result<(), Error>) -> Result<(), Error> {
     let catalog = Catalog::built_in().context(CatalogSnafu)?;
@@ -173,5 +192,40 @@ const fn keys(kind: &CredentialKind) -> &'static [&'static str] {
         CredentialKind::SshKey => &["ssh-privatekey", "ssh-publickey"],
         CredentialKind::Authority => &["ca.crt", "ca.key"],
         CredentialKind::Certificate { .. } => &["tls.crt", "tls.key", "ca.crt"],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(spec: &str) -> Vec<String> {
+        let text = format!(
+            "apiVersion: oaas.dev/v1alpha1\nkind: OpenStack\nmetadata: {{name: demo}}\nspec: {spec}\n"
+        );
+        images(&oaas_api::parse_resource(&text).unwrap()).unwrap().into_iter().collect()
+    }
+
+    #[test]
+    fn a_cloud_names_the_images_of_its_release_and_of_what_it_runs() {
+        let all = ["haproxy", "libvirt", "mariadb", "memcached", "openstack-2026.1", "ovn", "rabbitmq"];
+        assert_eq!(names("{release: '2026.1'}"), all);
+    }
+
+    #[test]
+    fn every_release_of_the_catalog_has_its_image() {
+        let recipes = oaas_image::Recipes::embedded().unwrap();
+        let catalog = Catalog::built_in().unwrap();
+        for release in catalog.releases().values() {
+            let made_of = recipes.release(&release.name).unwrap();
+            assert_eq!(made_of.python, release.python, "{}", release.name);
+            assert!(recipes.get(&release.image).unwrap().published, "{}", release.image);
+        }
+    }
+
+    #[test]
+    fn what_a_resource_names_by_its_address_is_not_built() {
+        let own = "{release: '2026.1', images: {rabbitmq: 'registry.example/mine@sha256:00'}}";
+        assert!(!names(own).contains(&"rabbitmq".to_owned()));
     }
 }

@@ -2,16 +2,54 @@
 
 use std::collections::BTreeMap;
 
+use oaas_feedback::{Explain, Kind};
 use serde_json::{Value, json};
-use snafu::ResultExt as _;
+use snafu::{ResultExt as _, Snafu};
 
 use crate::archive::sha256_of;
-use crate::build::{Error, error};
 use crate::debian::lock::{self, Lock, Package};
 use crate::recipe::{self, Layer, Recipes, Source};
 
 /// Raised when this crate makes other layers of the same inputs.
 const REVISION: u32 = 1;
+
+/// A key that cannot be told.
+#[derive(Debug, Snafu)]
+#[snafu(module, visibility(pub(crate)))]
+pub enum Error {
+    /// A recipe names what is not there.
+    #[snafu(display("failed to tell what the layers of image {image} are made of"))]
+    Recipe {
+        /// The image.
+        image: String,
+        /// What went wrong.
+        source: recipe::Error,
+    },
+    /// A layer's packages are not locked.
+    #[snafu(display("failed to tell what layer {layer} is made of"))]
+    Lock {
+        /// The layer.
+        layer: String,
+        /// What went wrong.
+        source: lock::Error,
+    },
+}
+
+impl Explain for Error {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::Recipe { source, .. } => source.kind(),
+            Self::Lock { source, .. } => source.kind(),
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Recipe { source, .. } => source.hint(),
+            Self::Lock { source, .. } => source.hint(),
+        }
+    }
+}
 
 /// What keys are made from.
 pub struct Inputs<'a> {
@@ -23,12 +61,19 @@ pub struct Inputs<'a> {
     pub artefacts: &'a BTreeMap<String, String>,
     /// Compiled-in files, by path below `images/`.
     pub file: &'a dyn Fn(&str) -> Result<&'static str, recipe::Error>,
+    /// Files that a caller hands over for this once, by path as if they lay below `images/`.
+    pub given: &'a BTreeMap<String, String>,
 }
 
 impl Inputs<'_> {
+    /// The text of a file that scripts find in `$INPUTS`, by path below `images/`.
+    pub fn text(&self, path: &str) -> Result<&str, recipe::Error> {
+        self.given.get(path).map_or_else(|| (self.file)(path), |text| Ok(text))
+    }
+
     /// Keys of all layers of an image, lowest first.
     pub fn chain(&self, image: &str) -> Result<Vec<String>, Error> {
-        let layers = self.recipes.layers(image).context(error::RecipeSnafu)?;
+        let layers = self.recipes.layers(image).context(error::RecipeSnafu { image })?;
         let mut keys: Vec<String> = Vec::new();
         for (at, layer) in layers.iter().enumerate() {
             // Files that callers hand over are not part of what other layers are made on.
@@ -38,13 +83,13 @@ impl Inputs<'_> {
                 .filter(|(l, _)| !l.is_artefact())
                 .map(|(l, k)| (l.name.as_str(), k.as_str()));
             let below: Vec<(&str, &str)> = below.collect();
-            keys.push(self.key(layer, &below)?);
+            keys.push(self.key(image, layer, &below)?);
         }
         Ok(keys)
     }
 
     /// The key of a layer above layers of known names and keys.
-    fn key(&self, layer: &Layer, below: &[(&str, &str)]) -> Result<String, Error> {
+    fn key(&self, image: &str, layer: &Layer, below: &[(&str, &str)]) -> Result<String, Error> {
         let made_of = match &layer.source {
             Source::Debian { extract, .. } => {
                 let debian = &self.recipes.debian;
@@ -61,7 +106,10 @@ impl Inputs<'_> {
                 let mut texts: BTreeMap<&str, String> = BTreeMap::new();
                 let path = format!("scripts/{script}");
                 for path in inputs.iter().chain([&path]) {
-                    texts.insert(path, sha256_of((self.file)(path).context(error::RecipeSnafu)?.as_bytes()));
+                    texts.insert(
+                        path,
+                        sha256_of(self.text(path).context(error::RecipeSnafu { image })?.as_bytes()),
+                    );
                 }
                 let roots = match (decided_by, root) {
                     (Some(packages), _) => json!(self.versions(packages)),
@@ -70,15 +118,15 @@ impl Inputs<'_> {
                             .iter()
                             .map(|image| self.chain(image).map(|c| json!(c)))
                             .collect::<Result<_, _>>()?;
-                        roots.push(match root {
-                            Some(image) => json!(self.chain(image)?),
-                            None => json!(
-                                below
-                                    .iter()
-                                    .filter(|(name, _)| on.is_empty() || on.iter().any(|o| o == name))
-                                    .collect::<Vec<_>>()
-                            ),
-                        });
+                        if let Some(image) = root {
+                            roots.push(json!(self.chain(image)?));
+                        }
+                        let own =
+                            |name: &str| on.iter().any(|o| o == name) || root.is_none() && on.is_empty();
+                        let own: Vec<_> = below.iter().filter(|(name, _)| own(name)).collect();
+                        if root.is_none() || !own.is_empty() {
+                            roots.push(json!(own));
+                        }
                         json!(roots)
                     }
                 };
@@ -92,7 +140,7 @@ impl Inputs<'_> {
     }
 
     fn set(&self, set: &str) -> Result<Vec<&Package>, Error> {
-        self.lock.set(set).map_err(|source: lock::Error| Error::Lock { source })
+        self.lock.set(set).context(error::LockSnafu { layer: set })
     }
 
     fn versions(&self, packages: &[String]) -> BTreeMap<String, Option<String>> {
@@ -147,13 +195,43 @@ mod tests {
         let artefacts = BTreeMap::from([("agent".to_owned(), case.agent.to_owned())]);
         let text = case.text;
         let file = move |path: &str| Ok(if path == "in" { text } else { "script" });
-        Inputs { recipes: &recipes, lock: &lock, artefacts: &artefacts, file: &file }.chain("top").unwrap()
+        let given = BTreeMap::new();
+        Inputs { recipes: &recipes, lock: &lock, artefacts: &artefacts, file: &file, given: &given }
+            .chain("top")
+            .unwrap()
     }
 
     /// Which of base, venv, schema, agent changed.
     fn changed(case: &Case) -> Vec<usize> {
         let (old, new) = (chain(&SAME), chain(case));
         (0..old.len()).filter(|i| old[*i] != new[*i]).collect()
+    }
+
+    #[test]
+    fn one_more_image_changes_nothing_of_the_others() {
+        let more = ("ceph.toml", IMAGES[1].1.replace("'db'", "'ceph'"));
+        let with = |more: Option<(&str, String)>| {
+            let files = IMAGES.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned()));
+            let files: Vec<_> = files
+                .chain(more.map(|(name, text)| (name.to_owned(), text)))
+                .chain([("debian.toml".to_owned(), DEBIAN.to_owned())])
+                .collect();
+            let recipes =
+                Recipes::parse(files.iter().map(|(name, text)| (name.clone(), text.as_str()))).unwrap();
+            let line =
+                |name: &str, sets: &str| format!("{name} 1 {} 1 main pool/{name} {sets}\n", sha256_of(b"1"));
+            let lock = Lock::parse(&(line("a", "base,db,ceph") + &line("b", "db,ceph"))).unwrap();
+            let (artefacts, given) = (BTreeMap::new(), BTreeMap::new());
+            let inputs = Inputs {
+                recipes: &recipes,
+                lock: &lock,
+                artefacts: &artefacts,
+                file: &|_| Ok(""),
+                given: &given,
+            };
+            (inputs.chain("db").unwrap(), inputs.chain("top").unwrap())
+        };
+        assert_eq!(with(None), with(Some(more)));
     }
 
     #[test]

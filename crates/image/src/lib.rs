@@ -3,7 +3,7 @@
 //! # Flow
 //!
 //! ```text
-//! images/recipes, images/locks (compiled in) ─► keys ─► cache hit ───────────────────────────────┐
+//! images/{recipes,releases,locks} (compiled in) ─► keys ─► cache hit ───────────────────────────────┐
 //!                                                 └──► make: mmdebstrap | script | artefact ─► layer ─► OCI image layout
 //! ```
 //!
@@ -29,6 +29,7 @@ pub mod process;
 pub mod push;
 pub mod python;
 pub mod recipe;
+pub mod release;
 pub mod sandbox;
 pub mod sbom;
 pub mod store;

@@ -18,6 +18,8 @@ use crate::debian::resolve;
 use crate::recipe::{self, Config, Layer, Recipe, Recipes, Source};
 use crate::store::{self, Cache};
 
+/// What the Python packages that build images are called beside releases.
+pub const BUILD_TOOLS: &str = "build-tools";
 /// What the lock file says of itself.
 const ABOUT: &str = "Debian packages of every root: name version sha256 size archive path layers.\n\
                      Made by `oaas image lock --refresh` from the signed suite; not edited by hand.";
@@ -136,61 +138,70 @@ pub async fn debian(cache: &Cache, directory: &Path, task: &Task) -> Result<Refr
     Ok(Refreshed { changes: BTreeMap::from([(recipes.debian.lock, changes)]) })
 }
 
-/// Lock the Python environments anew, each from `<name>.in` under `<name>.constraints` and with nothing uploaded after
-/// today, and write the locks below `directory` (a checkout's `images/locks`) where anything changed.
-pub async fn python(options: &BuildOptions, directory: &Path, task: &Task) -> Result<Refreshed, Error> {
+/// Lock the Python packages of a release, or of [`BUILD_TOOLS`], anew and write the lock below `directory` (a checkout's
+/// `images/locks`) if anything changed. `constraints` is the text of the release's upper constraints; without it what is
+/// locked stays as it is wherever the release's file allows.
+pub async fn python(
+    options: &BuildOptions,
+    directory: &Path,
+    of: &str,
+    constraints: Option<String>,
+    task: &Task,
+) -> Result<Refreshed, Error> {
     let recipes = Recipes::embedded().context(error::RecipeSnafu)?;
     let text = recipe::file(&format!("locks/{}", recipes.debian.lock)).context(error::RecipeSnafu)?;
     let lock = Lock::parse(text).context(error::OldSnafu { path: &recipes.debian.lock })?;
-    let wanted = recipe::names("locks", ".in");
-    let constraints = recipe::names("locks", ".constraints");
-    let inputs = wanted
-        .iter()
-        .chain(&constraints)
-        .map(|name| format!("locks/{name}"))
-        .chain(["locks/build-tools.txt".to_owned()]);
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
+    let tools = format!("{BUILD_TOOLS}.txt");
+    let mut inputs =
+        vec![format!("locks/{BUILD_TOOLS}.in"), format!("locks/{tools}"), "scripts/release.py".into()];
+    let name = if of == BUILD_TOOLS {
+        tools
+    } else {
+        inputs.push(format!("releases/{of}.toml"));
+        recipes.release(of).context(error::RecipeSnafu)?.lock()
+    };
+    let path = directory.join(&name);
+    let old = match fs::read_to_string(&path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+        read => Some(read.context(error::FileSnafu { path: &path })?),
+    };
+    let mut given = BTreeMap::new();
+    given.extend(old.clone().map(|text| (format!("locks/{name}"), text)));
+    given.extend(constraints.map(|text| ("constraints.txt".to_owned(), text)));
+    inputs.extend(given.keys().cloned());
+    inputs.sort();
+    inputs.dedup();
     let script = Source::Script {
-        script: "lock.sh".into(),
+        script: "lock.py".into(),
         root: Some("build".into()),
         on: vec![],
         with: vec![],
         decided_by: None,
         network: true,
-        inputs: inputs.collect(),
-        arguments: vec![crate::sbom::rfc3339(now)],
+        inputs,
+        arguments: vec![of.to_owned(), name.clone()],
         keep: vec!["/out".into()],
         at: Some("/".into()),
     };
     let recipe = Recipe {
-        name: "python-locks".into(),
-        about: "Python locks".into(),
+        name: "python-lock".into(),
+        about: "A lock of Python packages".into(),
         from: None,
         published: false,
         config: Config::default(),
-        layers: vec![Layer { name: "python-locks".into(), source: script }],
+        layers: vec![Layer { name: "python-lock".into(), release: None, source: script }],
     };
-    let made = build::lay_out(options, recipes, lock, recipe, task)
+    let made = build::lay_out(options, recipes, lock, recipe, given, task)
         .await
         .map_err(Box::new)
         .context(error::PythonSnafu)?;
-    let mut refreshed = Refreshed::default();
-    for name in wanted {
-        let name = name.replace(".in", ".txt");
-        let from = made.path().join(&name);
-        let new = fs::read_to_string(&from).context(error::FileSnafu { path: from })?;
-        let path = directory.join(&name);
-        let old = match fs::read_to_string(&path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
-            read => read.context(error::FileSnafu { path: &path })?,
-        };
-        let changes = debian_lock::changes(&pins(&old), &pins(&new));
-        if !changes.is_empty() {
-            options.cache.write(&path, new.as_bytes()).context(error::StoreSnafu)?;
-        }
-        refreshed.changes.insert(name, changes);
+    let from = made.path().join(&name);
+    let new = fs::read_to_string(&from).context(error::FileSnafu { path: from })?;
+    let changes = debian_lock::changes(&pins(&old.unwrap_or_default()), &pins(&new));
+    if !changes.is_empty() {
+        options.cache.write(&path, new.as_bytes()).context(error::StoreSnafu)?;
     }
-    Ok(refreshed)
+    Ok(Refreshed { changes: BTreeMap::from([(name, changes)]) })
 }
 
 /// The pins of a requirements file: `name==version`, then its hashes on lines of their own.
@@ -211,6 +222,7 @@ fn pins(text: &str) -> Pins {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::release::Release;
 
     #[test]
     fn pins_are_read_with_all_their_hashes() {
@@ -230,14 +242,31 @@ mod tests {
 
     #[test]
     fn the_locks_that_are_compiled_in_pin_every_package_by_hash() {
-        for name in recipe::names("locks", ".in") {
-            let text = recipe::file(&format!("locks/{}", name.replace(".in", ".txt"))).unwrap();
+        let releases = Recipes::embedded().unwrap().releases;
+        for name in releases.values().map(Release::lock).chain([format!("{BUILD_TOOLS}.txt")]) {
+            let text = recipe::file(&format!("locks/{name}")).unwrap();
             let found = pins(text);
             assert!(found.len() > 3, "{name}");
             assert!(
                 found.values().all(|(version, hashes)| !version.is_empty() && *hashes != sha256_of(b"")),
                 "{name}"
             );
+        }
+    }
+
+    /// The major version, or what else a release's file bounds, is what is locked.
+    #[test]
+    fn every_release_is_locked_as_its_file_says() {
+        for release in Recipes::embedded().unwrap().releases.values() {
+            let locked = pins(recipe::file(&format!("locks/{}", release.lock())).unwrap());
+            for requirement in &release.requirements {
+                let end = requirement.find(['<', '>', '=']).unwrap_or(requirement.len());
+                let (name, bounds) = requirement.split_at(end);
+                let version = &locked.get(name).unwrap_or_else(|| panic!("{}: no {name}", release.name)).0;
+                if let Some(least) = bounds.strip_prefix(">=").and_then(|b| b.split(',').next()) {
+                    assert!(version.starts_with(&format!("{least}.")), "{}: {name} {version}", release.name);
+                }
+            }
         }
     }
 }

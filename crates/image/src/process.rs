@@ -112,6 +112,26 @@ impl Explain for Error {
     }
 }
 
+/// A command in mount, process, host name and IPC namespaces of its own, and in a network of its own unless it is to
+/// reach the machine's. Its mounts and processes die with it, also when we are killed. What follows are the program and its arguments.
+pub fn isolated(network: bool) -> Command {
+    let mut unshare = command("unshare");
+    unshare.args([
+        "--mount",
+        "--propagation",
+        "private",
+        "--pid",
+        "--fork",
+        "--kill-child",
+        "--uts",
+        "--ipc",
+    ]);
+    if !network {
+        unshare.arg("--net");
+    }
+    unshare
+}
+
 /// A command of ours: nothing on standard input, killed when we stop waiting for it.
 pub fn command(program: &str) -> Command {
     let mut command = Command::new(program);

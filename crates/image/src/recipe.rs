@@ -7,13 +7,18 @@ use oaas_feedback::{Explain, Kind, nearest};
 use serde::{Deserialize, Serialize};
 use snafu::{OptionExt as _, ResultExt as _, Snafu, ensure};
 
+use crate::release::Release;
+
 static RECIPES: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/../../images/recipes");
+static RELEASES: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/../../images/releases");
 static LOCKS: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/../../images/locks");
 static SCRIPTS: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/../../images/scripts");
 static FILES: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/../../images/files");
 
 /// Files among the recipes that do not describe an image.
-const NOT_IMAGES: [&str; 2] = ["debian.toml", "options.toml"];
+const NOT_IMAGES: [&str; 2] = ["debian.toml", "services.toml"];
+/// Stands in the name of a recipe's file that describes an image of each release.
+const PER_RELEASE: &str = "RELEASE";
 
 /// One image: its layers above those of another, and what the container runtime is told.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -48,11 +53,15 @@ pub struct Config {
     pub entrypoint: Vec<String>,
 }
 
-/// One layer: a name, unique over all images (but for artefacts, which may be in several), and where its files come from.
+/// One layer: a name, unique in its image, and where its files come from. A Debian layer's packages are locked by its
+/// name: where several images have one of the same name, it is the same layer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Layer {
-    /// Names the layer in messages and in the lock file.
+    /// Names the layer in its image and, if it is a Debian layer, in the lock file.
     pub name: String,
+    /// The release that it belongs to alone.
+    #[serde(skip)]
+    pub release: Option<String>,
     /// Where its files come from.
     #[serde(flatten)]
     pub source: Source,
@@ -77,7 +86,8 @@ pub enum Source {
         /// The image in whose root it runs; without one, the image's own layers so far.
         #[serde(default)]
         root: Option<String>,
-        /// Which of the image's own layers below it the root is made of; without any, all of them.
+        /// Which of the image's own layers below it the root is made of; without any, all of them. With `root`, these
+        /// are to be found at `/mnt/image`.
         #[serde(default)]
         on: Vec<String>,
         /// Other images' roots, to be found at `/mnt/<image>`.
@@ -190,13 +200,27 @@ pub enum Error {
         /// The name.
         name: String,
     },
-    /// An image that no recipe describes.
-    #[snafu(display("failed to find an image named {name:?}"))]
+    /// An image that no recipe describes, or a release that has no file.
+    #[snafu(display("failed to find {what} named {name:?}"))]
     Unknown {
+        /// An image or a release.
+        what: &'static str,
         /// As given.
         name: String,
         /// All that there are.
         known: Vec<String>,
+    },
+    /// A release on a suite that no lock is for.
+    #[snafu(display(
+        "failed to make an image for the release {release}: it wants Debian {suite}, and what is locked is {locked}"
+    ))]
+    Suite {
+        /// The release.
+        release: String,
+        /// What its file says.
+        suite: String,
+        /// The suite of the roots.
+        locked: String,
     },
     /// An image that stands on itself.
     #[snafu(display("failed to order the layers of image {name}: it stands on itself"))]
@@ -216,7 +240,7 @@ impl Explain for Error {
 
     fn hint(&self) -> Option<String> {
         match self {
-            Self::Unknown { name, known } => Some(match nearest(name, known) {
+            Self::Unknown { name, known, .. } => Some(match nearest(name, known) {
                 Some(near) => format!("did you mean {near:?}? There are: {}", known.join(", ")),
                 None => format!("there are: {}", known.join(", ")),
             }),
@@ -232,40 +256,64 @@ pub struct Recipes {
     pub debian: Debian,
     /// By image name.
     pub images: BTreeMap<String, Recipe>,
+    /// By name.
+    pub releases: BTreeMap<String, Release>,
 }
 
 impl Recipes {
-    /// The recipes that are compiled in.
+    /// The recipes and releases that are compiled in.
     pub fn embedded() -> Result<Self, Error> {
-        let files = RECIPES.files().filter_map(|file| {
-            let name = file.path().to_string_lossy().into_owned();
-            let toml = file.path().extension().is_some_and(|kind| kind == "toml");
-            file.contents_utf8().filter(|_| toml).map(|text| (name, text))
-        });
-        Self::parse(files)
+        Self::parse(texts("", &RECIPES).chain(texts("releases/", &RELEASES)))
     }
 
-    /// Read recipes from `(file name, text)` pairs, one of which is `debian.toml`.
+    /// Read recipes and releases from `(file name, text)` pairs: one is `debian.toml`, those of releases begin with
+    /// `releases/`, the others describe images. One with `RELEASE` in its file's name describes one of each release.
     pub fn parse<'a>(files: impl Iterator<Item = (String, &'a str)>) -> Result<Self, Error> {
-        let mut debian = None;
-        let mut images = BTreeMap::new();
-        for (file, text) in files {
+        let (of_releases, of_images): (Vec<_>, Vec<_>) =
+            files.partition(|(file, _)| file.starts_with("releases/"));
+        let mut releases = BTreeMap::new();
+        for (file, text) in of_releases {
+            let release: Release = read(file, text)?;
+            let name = release.name.clone();
+            ensure!(
+                releases.insert(name.clone(), release).is_none(),
+                error::TwiceSnafu { what: "releases", name }
+            );
+        }
+        let mut debian: Option<Debian> = None;
+        let mut recipes: Vec<Recipe> = Vec::new();
+        for (file, text) in of_images {
             if file == "debian.toml" {
-                debian = Some(toml::from_str(text).map_err(Box::new).context(error::ParseSnafu { file })?);
+                debian = Some(read(file, text)?);
+            } else if file.contains(PER_RELEASE) {
+                for release in releases.values() {
+                    recipes.push(read::<Recipe>(file.clone(), &release.fill(text))?.of(&release.name));
+                }
             } else if !NOT_IMAGES.contains(&file.as_str()) {
-                let recipe: Recipe =
-                    toml::from_str(text).map_err(Box::new).context(error::ParseSnafu { file })?;
-                let name = recipe.name.clone();
-                ensure!(
-                    images.insert(name.clone(), recipe).is_none(),
-                    error::TwiceSnafu { what: "images", name }
-                );
+                recipes.push(read(file, text)?);
             }
         }
+        let mut images = BTreeMap::new();
+        for recipe in recipes {
+            let name = recipe.name.clone();
+            ensure!(
+                images.insert(name.clone(), recipe).is_none(),
+                error::TwiceSnafu { what: "images", name }
+            );
+        }
         let debian = debian.context(error::MissingSnafu { path: "recipes/debian.toml" })?;
-        let recipes = Self { debian, images };
+        let recipes = Self { debian, images, releases };
         recipes.check()?;
         Ok(recipes)
+    }
+
+    /// A release.
+    pub fn release(&self, name: &str) -> Result<&Release, Error> {
+        self.releases.get(name).with_context(|| error::UnknownSnafu {
+            what: "a release",
+            name,
+            known: self.releases.keys().cloned().collect::<Vec<_>>(),
+        })
     }
 
     /// Names of the images that are published, sorted.
@@ -275,7 +323,11 @@ impl Recipes {
 
     /// The recipe of an image.
     pub fn get(&self, name: &str) -> Result<&Recipe, Error> {
-        self.images.get(name).with_context(|| error::UnknownSnafu { name, known: self.published() })
+        self.images.get(name).with_context(|| error::UnknownSnafu {
+            what: "an image",
+            name,
+            known: self.published(),
+        })
     }
 
     /// The image's layers with those of the images below it, lowest first.
@@ -298,18 +350,47 @@ impl Recipes {
     }
 
     fn check(&self) -> Result<(), Error> {
-        let mut names = BTreeSet::new();
+        for Release { name, suite, .. } in self.releases.values() {
+            let locked = &self.debian.suite;
+            ensure!(suite == locked, error::SuiteSnafu { release: name, suite, locked });
+        }
+        let mut locked: BTreeMap<&str, (&Option<String>, &Layer)> = BTreeMap::new();
         for recipe in self.images.values() {
-            self.layers(&recipe.name)?;
-            for layer in recipe.layers.iter().filter(|l| !l.is_artefact()) {
+            let mut names = BTreeSet::new();
+            for layer in self.layers(&recipe.name)? {
                 ensure!(names.insert(&layer.name), error::TwiceSnafu { what: "layers", name: &layer.name });
+            }
+            for layer in recipe.layers.iter().filter(|layer| matches!(layer.source, Source::Debian { .. })) {
+                let (from, other) = locked.entry(&layer.name).or_insert((&recipe.from, layer));
+                ensure!(
+                    *from == &recipe.from && other.source == layer.source,
+                    error::TwiceSnafu { what: "different layers", name: &layer.name }
+                );
             }
         }
         Ok(())
     }
 }
 
+impl Recipe {
+    /// The recipe as that of a release: what it makes by scripts is this release's alone.
+    fn of(mut self, release: &str) -> Self {
+        for layer in self.layers.iter_mut().filter(|l| matches!(l.source, Source::Script { .. })) {
+            layer.release = Some(release.to_owned());
+        }
+        self
+    }
+}
+
 impl Layer {
+    /// What people call it: its name, and the release that it belongs to.
+    pub fn title(&self) -> String {
+        match &self.release {
+            Some(release) => format!("{} of {release}", self.name),
+            None => self.name.clone(),
+        }
+    }
+
     /// Whether it is a file that the caller hands over.
     pub fn is_artefact(&self) -> bool {
         matches!(self.source, Source::Artefact { .. })
@@ -321,21 +402,23 @@ impl Layer {
     }
 }
 
-/// Names of the compiled-in files of a room with this ending, sorted.
-pub fn names(room: &str, ending: &str) -> Vec<String> {
-    let Some(dir) = directory(room) else { return Vec::new() };
-    let mut names: Vec<String> = dir
-        .files()
-        .map(|f| f.path().to_string_lossy().into_owned())
-        .filter(|n| n.ends_with(ending))
-        .collect();
-    names.sort();
-    names
+/// The TOML files of a room, each with its name after `prefix`.
+fn texts(prefix: &'static str, room: &'static Dir<'static>) -> impl Iterator<Item = (String, &'static str)> {
+    let toml = |file: &&include_dir::File<'_>| file.path().extension().is_some_and(|kind| kind == "toml");
+    room.files().filter(toml).filter_map(move |file| {
+        let name = format!("{prefix}{}", file.path().display());
+        file.contents_utf8().map(|text| (name, text))
+    })
+}
+
+fn read<T: serde::de::DeserializeOwned>(file: String, text: &str) -> Result<T, Error> {
+    toml::from_str(text).map_err(Box::new).context(error::ParseSnafu { file })
 }
 
 fn directory(room: &str) -> Option<&'static Dir<'static>> {
     match room {
         "recipes" => Some(&RECIPES),
+        "releases" => Some(&RELEASES),
         "locks" => Some(&LOCKS),
         "scripts" => Some(&SCRIPTS),
         "files" => Some(&FILES),
@@ -343,7 +426,8 @@ fn directory(room: &str) -> Option<&'static Dir<'static>> {
     }
 }
 
-/// The text of a compiled-in file, by its path below `images/` (`locks/…`, `scripts/…`, `recipes/…`, `files/…`).
+/// The text of a compiled-in file, by its path below `images/` (`locks/…`, `scripts/…`, `recipes/…`,
+/// `releases/…`, `files/…`).
 pub fn file(path: &str) -> Result<&'static str, Error> {
     let (room, rest) = path.split_once('/').unwrap_or(("", path));
     let dir = directory(room).context(error::MissingSnafu { path })?;
@@ -366,7 +450,7 @@ mod tests {
     #[test]
     fn embedded_recipes_are_whole() {
         let recipes = Recipes::embedded().unwrap();
-        assert!(recipes.published().contains(&"infra".to_owned()));
+        assert!(recipes.published().contains(&"mariadb".to_owned()));
         for recipe in recipes.images.values() {
             for layer in &recipe.layers {
                 if let Source::Script { script, inputs, root, with, .. } = &layer.source {
@@ -392,6 +476,49 @@ mod tests {
         let names: Vec<_> = recipes.layers("b").unwrap().iter().map(|l| l.name.as_str()).collect();
         assert_eq!(names, ["x", "y"]);
         assert_eq!(recipes.layers("a").unwrap().len(), 2);
+    }
+
+    const PER_RELEASE_IMAGE: &str = "name='os-{release}'\nabout=''\n[[layers]]\nname='system'\nkind='debian'\npackages=['python{python}']\n\
+         [[layers]]\nname='venv'\nkind='script'\nscript='s'\narguments=['{release}']\nkeep=['/v']\n";
+
+    fn release(name: &str, python: &str) -> String {
+        format!("name='{name}'\nsuite='t'\npython='{python}'\ndate='2026-01-01'\nrequirements=[]\n")
+    }
+
+    #[test]
+    fn one_recipe_describes_an_image_of_each_release() {
+        let (one, two) = (release("1", "3"), release("2", "3"));
+        let files = [
+            ("releases/1.toml", one.as_str()),
+            ("releases/2.toml", &two),
+            ("os-RELEASE.toml", PER_RELEASE_IMAGE),
+        ];
+        let recipes = parse(&files).unwrap();
+        assert_eq!(recipes.published(), ["os-1", "os-2"]);
+        let [first, second] = ["os-1", "os-2"].map(|name| recipes.layers(name).unwrap());
+        assert_eq!(first[0], second[0], "Debian's packages are the same layer");
+        assert_eq!((first[1].title(), second[1].title()), ("venv of 1".to_owned(), "venv of 2".to_owned()));
+        let Source::Script { arguments, .. } = &second[1].source else { panic!("no script") };
+        assert_eq!(arguments, &["2"]);
+    }
+
+    #[test]
+    fn packages_of_one_name_cannot_be_two_layers() {
+        let (one, two) = (release("1", "3"), release("2", "4"));
+        let files = [
+            ("releases/1.toml", one.as_str()),
+            ("releases/2.toml", &two),
+            ("os-RELEASE.toml", PER_RELEASE_IMAGE),
+        ];
+        let error = parse(&files).unwrap_err();
+        assert!(matches!(&error, Error::Twice { name, .. } if name == "system"), "{error}");
+    }
+
+    #[test]
+    fn a_release_on_another_suite_is_refused_by_name() {
+        let text = release("1", "3").replace("'t'", "'bullseye'");
+        let error = parse(&[("releases/1.toml", &text)]).unwrap_err().to_string();
+        assert!(error.contains("release 1") && error.contains("bullseye"), "{error}");
     }
 
     #[test]

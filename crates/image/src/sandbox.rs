@@ -144,20 +144,7 @@ impl Sandbox {
             };
             prepare(&path).context(error::PrepareSnafu { path })?;
         }
-        let mut unshare = process::command("unshare");
-        unshare.args([
-            "--mount",
-            "--propagation",
-            "private",
-            "--pid",
-            "--fork",
-            "--kill-child",
-            "--uts",
-            "--ipc",
-        ]);
-        if !self.network {
-            unshare.arg("--net");
-        }
+        let mut unshare = process::isolated(self.network);
         unshare.args(["sh", "-eu", "-c", SETUP, "sandbox"]).arg(&self.root);
         for (access, outside, inside) in &self.mounts {
             let word = match access {

@@ -95,12 +95,12 @@ async fn an_artefact_that_is_not_there_names_itself() {
     options.artefacts.insert("agent".into(), dir.path().join("nothing"));
     let lock = Lock::default();
     let error =
-        build::build_with(&options, recipes.clone(), lock.clone(), &["infra".into()], &Task::silent())
+        build::build_with(&options, recipes.clone(), lock.clone(), &["libvirt".into()], &Task::silent())
             .await
             .unwrap_err();
     assert!(error.to_string().contains("guest"), "{error}");
     options.artefacts.insert("guest".into(), dir.path().join("nothing"));
     let error =
-        build::build_with(&options, recipes, lock, &["infra".into()], &Task::silent()).await.unwrap_err();
+        build::build_with(&options, recipes, lock, &["libvirt".into()], &Task::silent()).await.unwrap_err();
     assert!(error.to_string().contains("guest") && error.to_string().contains("nothing"), "{error}");
 }

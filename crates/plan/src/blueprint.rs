@@ -33,7 +33,9 @@ pub enum PlanError {
         source: SelectError,
     },
     /// No image of that name was given.
-    #[snafu(display("failed to plan {component}: there is no image {image}"))]
+    #[snafu(display(
+        "failed to plan {component}: the image {image} is not built; `oaas up` builds what a resource names"
+    ))]
     NoImage {
         /// Whose image.
         component: String,

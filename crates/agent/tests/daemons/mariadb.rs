@@ -145,7 +145,7 @@ impl Labels {
 
 #[test]
 fn one_member_lives_through_cuts_and_hangs_and_is_never_begun_anew() {
-    let network = Network::new(&["mariadb-0.mariadb.t.svc"]);
+    let network = Network::new("mariadb", &["mariadb-0.mariadb.t.svc"]);
     let mut pod = network.pod(0, "/var/lib/mysql");
     let config = config(&network, &["mariadb-0.mariadb.t.svc"]);
     pod.configure(&config);
@@ -219,7 +219,7 @@ fn one_member_lives_through_cuts_and_hangs_and_is_never_begun_anew() {
 #[test]
 fn three_members_form_survive_and_refuse() {
     let names = ["mariadb-0.mariadb.t.svc", "mariadb-1.mariadb.t.svc", "mariadb-2.mariadb.t.svc"];
-    let network = Network::new(&names);
+    let network = Network::new("mariadb", &names);
     let mut config = config(&network, &names);
     let labels = Labels::serve(&network);
     config["role"]["mariadb"]["writer"] = json!({

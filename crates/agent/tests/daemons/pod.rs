@@ -15,17 +15,12 @@ use nix::unistd::Pid;
 use serde_json::Value;
 use tempfile::TempDir;
 
-/// The root directory with the daemons.
-fn root() -> PathBuf {
-    let root = std::env::var_os("OAAS_TEST_ROOT").expect(
-        "OAAS_TEST_ROOT must name a root directory with mariadb-server, galera-4 and rabbitmq-server in it",
-    );
-    let root = PathBuf::from(root);
-    for file in
-        ["usr/sbin/mariadbd", "usr/lib/galera/libgalera_smm.so", "usr/lib/rabbitmq/bin/rabbitmq-server"]
-    {
-        assert!(root.join(file).exists(), "the root directory {} lacks {file}", root.display());
-    }
+/// The root of an image, below the directory that the environment names.
+fn root(image: &str) -> PathBuf {
+    let roots = std::env::var_os("OAAS_TEST_ROOT")
+        .expect("OAAS_TEST_ROOT must name a directory with a root for each image");
+    let root = PathBuf::from(roots).join(image);
+    assert!(root.join("usr/bin").exists(), "there is no root at {}", root.display());
     root
 }
 
@@ -38,6 +33,8 @@ fn run(command: &mut Command) -> String {
 
 /// A network of pods; the test's thread is in it, at 10.99.0.254.
 pub struct Network {
+    /// The image that its pods run.
+    image: &'static str,
     switch: Child,
     /// Holds what the pods share: certificates, passwords, hosts.
     pub dir: TempDir,
@@ -45,8 +42,8 @@ pub struct Network {
 }
 
 impl Network {
-    /// A network in which pods of these full names exist, the first at 10.99.0.1.
-    pub fn new(names: &[&str]) -> Self {
+    /// A network in which pods of an image exist, of these full names, the first at 10.99.0.1.
+    pub fn new(image: &'static str, names: &[&str]) -> Self {
         let switch = Command::new("unshare").args(["--net", "sleep", "infinity"]).spawn().unwrap();
         let dir = tempfile::tempdir().unwrap();
         let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
@@ -55,7 +52,7 @@ impl Network {
             writeln!(hosts, "10.99.0.{} {name} {}", index + 1, name.split('.').next().unwrap()).unwrap();
         }
         fs::write(dir.path().join("hosts"), hosts).unwrap();
-        let network = Self { switch, dir, names };
+        let network = Self { image, switch, dir, names };
         network.certificates();
         let own = fs::read_link("/proc/self/ns/net").unwrap();
         let theirs = format!("/proc/{}/ns/net", network.switch.id());
@@ -116,6 +113,7 @@ impl Network {
         Pod {
             name,
             address: format!("10.99.0.{}", index + 1),
+            image: self.image,
             index,
             shared: self.dir.path().to_owned(),
             mount: volume.to_owned(),
@@ -140,6 +138,7 @@ pub struct Pod {
     pub name: String,
     /// Its address.
     pub address: String,
+    image: &'static str,
     index: usize,
     shared: PathBuf,
     mount: String,
@@ -194,7 +193,7 @@ impl Pod {
         let log = File::create(self.log_path()).unwrap();
         let child = Command::new("unshare")
             .args(["--net", "--mount", "--pid", "--uts", "--fork", "--kill-child", "sh", "-c", script])
-            .env("LOWER", root())
+            .env("LOWER", root(self.image))
             .env("DIR", self.dir.path())
             .env("SHARED", &self.shared)
             .env("VOLUME", &self.mount)

@@ -40,7 +40,7 @@ fn control(arguments: &str, member: &str) -> String {
 #[test]
 fn one_member_follows_its_accounts_and_lives_through_cuts_and_hangs() {
     let name = "rabbitmq-0.rabbitmq.t.svc";
-    let network = Network::new(&[name]);
+    let network = Network::new("rabbitmq", &[name]);
     let mut pod = network.pod(0, "/var/lib/rabbitmq");
     pod.configure(&config(&network, &[name], &["nova_g1"]));
     pod.start();
@@ -81,7 +81,7 @@ fn one_member_follows_its_accounts_and_lives_through_cuts_and_hangs() {
 #[test]
 fn three_members_form_one_cluster_and_come_back_together() {
     let names = ["rabbitmq-0.rabbitmq.t.svc", "rabbitmq-1.rabbitmq.t.svc", "rabbitmq-2.rabbitmq.t.svc"];
-    let network = Network::new(&names);
+    let network = Network::new("rabbitmq", &names);
     let config = config(&network, &names, &["nova_g1"]);
     let mut pods = [0, 1, 2].map(|index| network.pod(index, "/var/lib/rabbitmq"));
     for round in ["three new members", "all killed"] {
@@ -109,7 +109,7 @@ fn three_members_form_one_cluster_and_come_back_together() {
 #[test]
 fn a_queue_is_asked_for_its_consumers() {
     let names = ["rabbitmq-0.rabbitmq.t.svc", "worker.t.svc"];
-    let network = Network::new(&names);
+    let network = Network::new("rabbitmq", &names);
     let mut bus = network.pod(0, "/var/lib/rabbitmq");
     bus.configure(&config(&network, &names[..1], &["nova_g1"]));
     bus.start();

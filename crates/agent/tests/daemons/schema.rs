@@ -56,7 +56,7 @@ fn load(pod: &mut Pod) -> i32 {
 #[test]
 fn a_schema_is_loaded_once_whole_and_compared_afterwards() {
     let member = "mariadb-0.mariadb.t.svc";
-    let network = Network::new(&[member, "load-nova-1"]);
+    let network = Network::new("mariadb", &[member, "load-nova-1"]);
     let mut server = network.pod(0, "/var/lib/mysql");
     server.configure(&mariadb::config(&network, &[member]));
     server.start();

@@ -1,5 +1,5 @@
 //! Machines for tests of the node's roles: each a set of namespaces with a root file system of its own, laid over the
-//! directory that `OAAS_TEST_ROOT` names. Nothing of the host's network is used, and all ends with the test.
+//! root of an image below the directory that `OAAS_TEST_ROOT` names. Nothing of the host's network is used, and all ends with the test.
 
 // Each test uses a part of it.
 #![allow(dead_code)]
@@ -22,12 +22,12 @@ use serde_json::Value;
 /// The agent alone, as the package's own program.
 pub const AGENT: &str = env!("CARGO_BIN_EXE_oaas-agent");
 
-/// The root file system that machines are laid over.
-pub fn test_root() -> PathBuf {
-    let root = std::env::var_os("OAAS_TEST_ROOT")
-        .expect("set OAAS_TEST_ROOT to the directory of the infra image's root");
-    let root = PathBuf::from(root);
-    assert!(root.join("usr/sbin/ovsdb-server").exists(), "{} has no ovsdb-server", root.display());
+/// The root of an image, which machines are laid over.
+fn root(image: &str) -> PathBuf {
+    let roots = std::env::var_os("OAAS_TEST_ROOT")
+        .expect("set OAAS_TEST_ROOT to a directory with a root for each image");
+    let root = PathBuf::from(roots).join(image);
+    assert!(root.join("usr/bin").exists(), "there is no root at {}", root.display());
     root
 }
 
@@ -160,7 +160,7 @@ pub struct Machine {
 }
 
 impl Machine {
-    pub fn new(name: &str) -> Self {
+    pub fn new(image: &str, name: &str) -> Self {
         let directory =
             tempfile::Builder::new().prefix(&format!("oaas-{name}-")).tempdir().expect("a directory");
         let path = directory.path().display();
@@ -175,7 +175,7 @@ impl Machine {
              mount --rbind /sys/fs/cgroup sys/fs/cgroup\n\
              hostname {name}; ip link set lo up; touch {path}/ready\n\
              while :; do sleep 0.2 & wait; done",
-            lower = test_root().display(),
+            lower = root(image).display(),
         );
         let unshare =
             "unshare --net --pid --mount --uts --propagation private --fork --kill-child".split(' ');

@@ -30,13 +30,15 @@ enum Action {
     List,
     /// Push what was built to a registry
     Push(Push),
-    /// Take the newest packages into the lock files, and print the difference
+    /// Copy files out of an image that was built
+    Extract(Extract),
+    /// Take newer packages into a lock file, and print the difference
     Lock(Lock),
 }
 
 #[derive(Debug, Args)]
 struct Build {
-    /// Only these images, such as `infra`; all when left out
+    /// Only these images, such as `mariadb`; all when left out
     names: Vec<String>,
     /// Write where the time went: a Chrome trace, and beside it a picture (.svg)
     #[arg(long, value_name = "FILE")]
@@ -63,7 +65,7 @@ struct Push {
     ca: Option<PathBuf>,
 }
 
-/// Why images cannot be pushed.
+/// Why images cannot be pushed or locked.
 #[derive(Debug, Snafu)]
 pub enum Error {
     /// The registry is not named by a URL.
@@ -98,13 +100,30 @@ impl Explain for Error {
 }
 
 #[derive(Debug, Args)]
+struct Extract {
+    /// The image
+    name: String,
+    /// A directory in it, such as `/usr/share/oaas/options`
+    path: String,
+    /// Where its files go, under their names there
+    into: PathBuf,
+}
+
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false, id = "what", args = ["refresh", "python"])]
 struct Lock {
     /// The directory of the lock files in a checkout
     #[arg(long, value_name = "DIRECTORY", default_value = "images/locks")]
     directory: PathBuf,
-    /// Ask the mirrors for newer packages
-    #[arg(long, required = true)]
+    /// Lock the newest Debian packages of all images
+    #[arg(long)]
     refresh: bool,
+    /// Lock the Python packages of this release, by its file in images/releases (or `build-tools`)
+    #[arg(long, value_name = "RELEASE")]
+    python: Option<String>,
+    /// The release's upper constraints; without it versions stay as they are where the release's file allows
+    #[arg(long, value_name = "FILE", requires = "python")]
+    constraints: Option<PathBuf>,
 }
 
 /// Do it.
@@ -113,6 +132,10 @@ pub async fn run(arguments: Arguments, context: &Context) -> Result<(), Failure>
         Action::Build(arguments) => build(arguments, context).await,
         Action::List => context.answer(&oaas_image::list(&Cache::of_user()?)?, table),
         Action::Push(arguments) => push(arguments, context).await,
+        Action::Extract(Extract { name, path, into }) => {
+            let copied = oaas_image::extract(&Cache::of_user()?, &name, &path, &into).await?;
+            context.answer(&copied, |copied| format!("{copied} files\n"))
+        }
         Action::Lock(arguments) => lock(arguments, context).await,
     }
 }
@@ -165,10 +188,20 @@ async fn push(arguments: Push, context: &Context) -> Result<(), Failure> {
 }
 
 async fn lock(arguments: Lock, context: &Context) -> Result<(), Failure> {
+    let constraints = arguments.constraints.as_ref();
+    let constraints =
+        constraints.map(|path| std::fs::read_to_string(path).context(ReadSnafu { path })).transpose()?;
     let progress = context.progress(None);
     let task = Task::root(progress.sink(), "locks");
-    let refreshed =
-        task.end_with(oaas_image::lock::debian(&Cache::of_user()?, &arguments.directory, &task).await);
+    let directory = &arguments.directory;
+    let refreshed = match &arguments.python {
+        None => oaas_image::lock::debian(&Cache::of_user()?, directory, &task).await,
+        Some(of) => {
+            let options = BuildOptions::of_user()?;
+            oaas_image::lock::python(&options, directory, of, constraints, &task).await
+        }
+    };
+    let refreshed = task.end_with(refreshed);
     progress.finish()?;
     context.answer(&refreshed?, |refreshed| {
         let lines = refreshed.changes.iter().map(|(file, changes)| match changes.len() {

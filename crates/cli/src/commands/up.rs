@@ -6,6 +6,7 @@
 //! Every step looks at what stands and does what is missing, so the same command goes on where an interrupted one
 //! stopped, and changes nothing where all is done.
 
+use std::collections::BTreeSet;
 use std::fs::{File, TryLockError};
 use std::io::{ErrorKind, Read, Write};
 use std::path::PathBuf;
@@ -96,6 +97,10 @@ impl Explain for Error {
     }
 }
 
+/// The image that the operator runs.
+const OPERATOR: &str = "oaas";
+/// The image that holds a pod's namespaces.
+const PAUSE: &str = "pause";
 /// Where servers are asked whether they answer.
 const SSH: u16 = 22;
 /// How long a server's system may take to boot, beyond what is waited for Nova.
@@ -169,20 +174,22 @@ async fn bring_up(
     let memory = oaas_node::memory_for_pods(arguments.nodes);
     machine.end_with(if is_new { wanted::fits(&cloud, memory) } else { Ok(()) })?;
 
-    let ((), built) = tokio::try_join!(programs(options, task), images(task))?;
+    let needed = wanted::images(&cloud)?;
+    let ((), built) = tokio::try_join!(programs(options, task), images(needed, task))?;
     let reference = |name: &'static str| {
         built.images.get(name).map(|image| image.reference.clone()).ok_or(Error::NoImage { name })
     };
-    options.images.pause = reference("pause")?;
+    options.images.pause = reference(PAUSE)?;
 
     let node = task.child("node");
     let cluster = node.end_with(oaas_node::up(options, &node).await)?;
     let client = oaas_node::client(&cluster.kubeconfig).await?;
+    let built = with_those_of_others(&client, &cloud, built, task).await?;
 
     let images: oaas_plan::Images =
         built.images.iter().map(|(name, image)| (name.clone(), bringup::image(image))).collect();
     let revision = oaas_plan::revision(&images);
-    let install = InstallOptions::new(reference("oaas")?, images);
+    let install = InstallOptions::new(reference(OPERATOR)?, images);
     let (fetched, installed) =
         tokio::try_join!(prefetch(options, &built, task), operator(&client, &install, task))?;
 
@@ -225,13 +232,36 @@ async fn programs(options: &oaas_node::Options, task: &Task) -> Result<(), Failu
     Ok(())
 }
 
-async fn images(task: &Task) -> Result<BuiltImages, Failure> {
+/// The images of a cloud, and what every cluster needs.
+async fn images(of_cloud: BTreeSet<String>, task: &Task) -> Result<BuiltImages, Failure> {
+    let names: Vec<String> = of_cloud.into_iter().chain([OPERATOR, PAUSE].map(str::to_owned)).collect();
     let mut options = BuildOptions::of_user()?;
-    let part = task.child("guest image");
-    let disk = part.end_with(guest::ensure(&Cache::of_user()?, &part).await)?;
-    options.artefacts.insert("guest".into(), disk);
+    if oaas_image::artefacts(&names)?.contains("guest") {
+        let part = task.child("guest image");
+        let disk = part.end_with(guest::ensure(&Cache::of_user()?, &part).await)?;
+        options.artefacts.insert("guest".into(), disk);
+    }
     let part = task.child("images");
-    Ok(part.end_with(oaas_image::build(&options, &[], &part).await)?)
+    Ok(part.end_with(oaas_image::build(&options, &names, &part).await)?)
+}
+
+/// What was built, and the images that the cluster's other clouds name: one operator runs them all.
+async fn with_those_of_others(
+    client: &Client,
+    cloud: &OpenStack,
+    mut built: BuiltImages,
+    task: &Task,
+) -> Result<BuiltImages, Failure> {
+    let mut missing = BTreeSet::new();
+    for other in bringup::others(client, cloud).await? {
+        // What the operator refuses runs on as it was accepted, on images that are there.
+        missing.extend(wanted::images(&other).unwrap_or_default());
+    }
+    missing.retain(|name| !built.images.contains_key(name));
+    if !missing.is_empty() {
+        built.images.extend(images(missing, task).await?.images);
+    }
+    Ok(built)
 }
 
 /// Images into the nodes' stores, so that no pod waits for its own. Says whether one was missing.

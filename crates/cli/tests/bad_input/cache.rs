@@ -41,10 +41,10 @@ fn build(place: &Place) -> Said {
 #[test]
 fn an_image_that_there_is_not_is_told_before_anything_is_fetched() {
     let place = Place::new();
-    place.run(&["image", "build", "infr"]).assert(
+    place.run(&["image", "build", "mariab"]).assert(
         2,
-        "error: failed to read the image recipes\n  caused by: failed to find an image named \"infr\"\n\
-         hint: did you mean \"infra\"? There are: infra, oaas, openstack-2026.1, pause\n",
+        "error: failed to read the image recipes\n  caused by: failed to find an image named \"mariab\"\n\
+         hint: did you mean \"mariadb\"? There are: haproxy, libvirt, mariadb, memcached, oaas, openstack-2026.1, ovn, pause, rabbitmq\n",
     );
     assert!(!place.cache().exists());
 }

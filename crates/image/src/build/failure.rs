@@ -8,7 +8,7 @@ use snafu::Snafu;
 
 use crate::debian::mirror;
 use crate::debian::{bootstrap, fetch, lock};
-use crate::{archive, oci, recipe, sandbox, store, tree};
+use crate::{archive, key, oci, recipe, sandbox, store, tree};
 
 /// An image could not be built.
 #[derive(Debug, Snafu)]
@@ -19,6 +19,12 @@ pub enum Error {
     Recipe {
         /// What went wrong.
         source: recipe::Error,
+    },
+    /// What layers are made of.
+    #[snafu(display("failed to tell what is out of date"))]
+    Key {
+        /// What went wrong.
+        source: key::Error,
     },
     /// The Debian lock.
     #[snafu(display("failed to use the Debian lock"))]
@@ -139,6 +145,7 @@ impl Explain for Error {
     fn kind(&self) -> Kind {
         match self {
             Self::Recipe { source } => source.kind(),
+            Self::Key { source } => source.kind(),
             Self::Lock { source } => source.kind(),
             Self::Store { source } => source.kind(),
             Self::Mirror { source } => source.kind(),
@@ -158,6 +165,7 @@ impl Explain for Error {
     fn hint(&self) -> Option<String> {
         match self {
             Self::Recipe { source } => source.hint(),
+            Self::Key { source } => source.hint(),
             Self::Lock { source } => source.hint(),
             Self::Store { source } => source.hint(),
             Self::Mirror { source } => source.hint(),

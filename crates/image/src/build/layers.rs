@@ -9,8 +9,8 @@ use futures::future::{BoxFuture, try_join_all};
 use oaas_feedback::Task;
 use snafu::{ResultExt as _, ensure};
 
+use super::builder::{Builder, Result, blocking, cell};
 use super::failure::error;
-use super::{Builder, Result, blocking, cell};
 use crate::archive::{self, Packed};
 use crate::recipe::{Layer, Source};
 use crate::store::{self, Lookup};
@@ -21,7 +21,7 @@ const LOCK_PAUSE: Duration = Duration::from_millis(500);
 impl Builder<'_> {
     /// All layers of an image, each with whether it is the agent's.
     pub(super) async fn image(&self, name: &str) -> Result<Vec<(store::Layer, bool)>> {
-        let keys = self.inputs().chain(name)?;
+        let keys = self.inputs().chain(name).context(error::KeySnafu)?;
         let layers = self.recipes.layers(name).context(error::RecipeSnafu)?;
         let made =
             try_join_all((0..layers.len()).map(|at| self.layer(name.to_owned(), at, keys.clone()))).await?;
@@ -39,7 +39,7 @@ impl Builder<'_> {
             let cell = cell(&self.made, &keys[at]);
             let made = cell.get_or_try_init(|| async {
                 let layers = self.recipes.layers(&image).context(error::RecipeSnafu)?;
-                let (name, key) = (&layers[at].name, &keys[at]);
+                let (name, key) = (&layers[at].title(), &keys[at]);
                 if let Some(layer) = self.find(name, key)? {
                     return Ok(layer);
                 }
@@ -101,8 +101,8 @@ impl Builder<'_> {
         layer: &Layer,
         task: &Task,
     ) -> Result<store::Layer> {
-        let name = layer.name.clone();
-        let scratch = self.scratch(&name)?;
+        let name = layer.title();
+        let scratch = self.scratch(&layer.name)?;
         let (entries, components) = match &layer.source {
             Source::Debian { .. } => self.debian(image, at, keys, layer, &scratch, task).await?,
             Source::Script { .. } => self.script(image, at, keys, layer, &scratch, task).await?,
@@ -116,8 +116,10 @@ impl Builder<'_> {
         })
         .await;
         let packed: Packed = packed.context(error::ArchiveSnafu { layer: &name })?;
-        let kept =
-            self.cache().keep(&name, &keys[at], &file, &packed, components).context(error::StoreSnafu)?;
+        let kept = self
+            .cache()
+            .keep(&layer.name, &keys[at], &file, &packed, components)
+            .context(error::StoreSnafu)?;
         // What is not wanted as a root any more makes room.
         blocking(move || fs::remove_dir_all(&scratch).ok()).await;
         Ok(kept)

@@ -1,51 +1,30 @@
 //! Building images: what is out of date is made anew, side by side where it can be, the rest is taken from the cache.
 
+mod builder;
 mod failure;
 mod layers;
+mod options;
 mod roots;
 mod sources;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::path::Path;
 
 use futures::future::try_join_all;
 use oaas_feedback::Task;
 use snafu::{OptionExt as _, ResultExt as _};
-use tokio::sync::OnceCell;
-use tokio::task::spawn_blocking;
 
+use self::builder::{Builder, Result, blocking};
+use self::failure::error;
 use crate::archive;
 use crate::debian::lock::Lock;
-use crate::debian::mirror::Mirrors;
-use crate::key::Inputs;
 use crate::oci::{self, BuiltImages};
 use crate::recipe::{self, Recipes, Source};
 use crate::store::{self, Cache};
 
 pub use failure::Error;
-pub(crate) use failure::error;
-
-/// What a build needs to know beyond the recipes.
-#[derive(Debug, Clone)]
-pub struct BuildOptions {
-    /// The cache to build in.
-    pub cache: Cache,
-    /// Files that recipes name as artefacts. `agent` is the `oaas` binary.
-    pub artefacts: BTreeMap<String, PathBuf>,
-}
-
-impl BuildOptions {
-    /// The user's cache, and the running program as the agent.
-    pub fn of_user() -> Result<Self, Error> {
-        let agent = std::env::current_exe().context(error::OwnBinarySnafu)?;
-        let cache = Cache::of_user().context(error::StoreSnafu)?;
-        Ok(Self { cache, artefacts: BTreeMap::from([("agent".into(), agent)]) })
-    }
-}
-type Result<T, E = Error> = std::result::Result<T, E>;
-type Cells<T> = Mutex<BTreeMap<String, Arc<OnceCell<T>>>>;
+pub use options::BuildOptions;
 
 /// Build the named images, or all that are published. Nothing is done for what is up to date.
 pub async fn build(options: &BuildOptions, names: &[String], task: &Task) -> Result<BuiltImages> {
@@ -99,18 +78,19 @@ pub async fn build_with(
     Ok(built)
 }
 
-/// Make the layers of an unpublished recipe and lay out the last one, for what scripts make that is no image. It lies in
-/// a directory that is removed when dropped.
+/// Make the layers of an unpublished recipe and lay out the last one, for what scripts make that is no image. `given` are
+/// texts that its scripts find as if they lay below `images/`. It lies in a directory that is removed when dropped.
 pub(crate) async fn lay_out(
     options: &BuildOptions,
     mut recipes: Recipes,
     lock: Lock,
     recipe: recipe::Recipe,
+    given: BTreeMap<String, String>,
     task: &Task,
 ) -> Result<tempfile::TempDir> {
     let name = recipe.name.clone();
     recipes.images.insert(name.clone(), recipe);
-    let builder = Builder::new(options, recipes, lock, BTreeMap::new(), task);
+    let builder = Builder { given, ..Builder::new(options, recipes, lock, BTreeMap::new(), task) };
     let layers = builder.image(&name).await?;
     let into = options.cache.work().context(error::StoreSnafu)?;
     if let Some((layer, _)) = layers.into_iter().next_back() {
@@ -179,65 +159,4 @@ async fn hash_artefacts(
         }
     }
     Ok(hashes)
-}
-
-/// Run what computes or waits for the disk off the async threads.
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
-    match spawn_blocking(work).await {
-        Ok(done) => done,
-        Err(error) => std::panic::resume_unwind(error.into_panic()),
-    }
-}
-
-struct Builder<'a> {
-    options: &'a BuildOptions,
-    recipes: Recipes,
-    lock: Lock,
-    artefacts: BTreeMap<String, String>,
-    /// Layers by key, each made or found once.
-    made: Cells<store::Layer>,
-    /// Roots by the keys of their layers, each laid out once.
-    roots: Cells<PathBuf>,
-    mirrors: OnceCell<Mirrors>,
-    task: Task,
-    /// Where roots lie, from the first layer that has to be made until the end.
-    work: Mutex<Option<Arc<tempfile::TempDir>>>,
-    /// The lock on the cache, for as long.
-    held: tokio::sync::Mutex<Option<nix::fcntl::Flock<fs::File>>>,
-}
-
-impl<'a> Builder<'a> {
-    fn new(
-        options: &'a BuildOptions,
-        recipes: Recipes,
-        lock: Lock,
-        artefacts: BTreeMap<String, String>,
-        task: &Task,
-    ) -> Self {
-        Self {
-            options,
-            recipes,
-            lock,
-            artefacts,
-            made: Mutex::default(),
-            roots: Mutex::default(),
-            mirrors: OnceCell::new(),
-            task: task.clone(),
-            work: Mutex::default(),
-            held: tokio::sync::Mutex::default(),
-        }
-    }
-
-    fn cache(&self) -> &Cache {
-        &self.options.cache
-    }
-
-    fn inputs(&self) -> Inputs<'_> {
-        Inputs { recipes: &self.recipes, lock: &self.lock, artefacts: &self.artefacts, file: &recipe::file }
-    }
-}
-
-fn cell<T>(cells: &Cells<T>, name: &str) -> Arc<OnceCell<T>> {
-    let mut cells = cells.lock().unwrap_or_else(PoisonError::into_inner);
-    Arc::clone(cells.entry(name.to_owned()).or_default())
 }

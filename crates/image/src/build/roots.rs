@@ -8,8 +8,8 @@ use futures::FutureExt as _;
 use futures::future::{BoxFuture, try_join_all};
 use snafu::ResultExt as _;
 
+use super::builder::{Builder, Result, blocking, cell};
 use super::failure::error;
-use super::{Builder, Result, blocking, cell};
 use crate::archive;
 
 impl Builder<'_> {
@@ -28,7 +28,7 @@ impl Builder<'_> {
     pub(super) async fn whole(&self, image: &str) -> Result<PathBuf> {
         let layers = self.recipes.layers(image).context(error::RecipeSnafu)?;
         let used = (0..layers.len()).filter(|i| !layers[*i].is_artefact()).collect();
-        let keys = self.inputs().chain(image)?;
+        let keys = self.inputs().chain(image).context(error::KeySnafu)?;
         self.root(image, used, keys).await
     }
 

@@ -7,13 +7,13 @@ use futures::future::try_join_all;
 use oaas_feedback::Task;
 use snafu::{OptionExt as _, ResultExt as _, ensure};
 
+use super::builder::{Builder, Result, blocking, cell};
 use super::failure::error;
 use super::roots::root_name;
-use super::{Builder, Result, blocking, cell};
 use crate::debian::mirror::Mirrors;
 use crate::debian::{bootstrap, fetch};
 use crate::python::Index;
-use crate::recipe::{self, Layer, Source};
+use crate::recipe::{Layer, Source};
 use crate::sandbox::{Access, Sandbox};
 use crate::sbom::{self, Component, Ecosystem};
 use crate::tree::{self, Content, Entry};
@@ -39,9 +39,12 @@ impl Builder<'_> {
         let wanted: Vec<_> = packages.iter().chain(&parts).map(|package| (*package).into()).collect();
         let mirrors =
             self.mirrors.get_or_try_init(|| Mirrors::of_machine(task)).await.context(error::MirrorSnafu)?;
+        task.status("waits for its turn to fetch packages");
+        let turn = self.fetching.lock().await;
         fetch::fetch(self.cache(), &wanted, mirrors, task)
             .await
             .context(error::FetchSnafu { layer: name })?;
+        drop(turn);
         let root = self.scratch(&format!("{name}-root"))?;
         let layers = self.recipes.layers(image).context(error::RecipeSnafu)?;
         let below: Vec<usize> = (0..at).filter(|i| !layers[*i].is_artefact()).collect();
@@ -108,33 +111,37 @@ impl Builder<'_> {
             fs::create_dir_all(&path).context(error::PrepareSnafu { path: &path }).map(|()| path)
         };
         task.status("waits for the roots it works in");
-        let own = async {
-            if let Some(other) = root {
-                self.whole(other).await
-            } else {
-                let layers = self.recipes.layers(image).context(error::RecipeSnafu)?;
-                let used = (0..at)
-                    .filter(|i| !layers[*i].is_artefact() && (on.is_empty() || on.contains(&layers[*i].name)))
-                    .collect();
-                self.root(image, used, keys.to_vec()).await
+        let layers = self.recipes.layers(image).context(error::RecipeSnafu)?;
+        let taken = |name: &String| on.contains(name) || on.is_empty() && root.is_none();
+        let used = (0..at).filter(|i| !layers[*i].is_artefact() && taken(&layers[*i].name)).collect();
+        let other = async {
+            match root {
+                Some(other) => self.whole(other).await.map(Some),
+                None => Ok(None),
             }
         };
-        let (own, with_roots) =
-            futures::try_join!(own, try_join_all(with.iter().map(|other| self.whole(other))))?;
+        let (so_far, other, with_roots) = futures::try_join!(
+            self.root(image, used, keys.to_vec()),
+            other,
+            try_join_all(with.iter().map(|other| self.whole(other)))
+        )?;
         task.status("runs");
         let input = prepare(scratch.join("inputs"))?;
         let path = format!("scripts/{script}");
         for file in inputs.iter().chain([&path]) {
-            let text = recipe::file(file).context(error::RecipeSnafu)?;
+            let text = self.inputs().text(file).context(error::RecipeSnafu)?.to_owned();
             let path = input.join(Path::new(file).file_name().unwrap_or_default());
             fs::write(&path, text).context(error::PrepareSnafu { path: &path })?;
             fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o755))
                 .context(error::PrepareSnafu { path })?;
         }
-        let mut sandbox = Sandbox::new(&own)
+        let mut sandbox = Sandbox::new(other.as_ref().unwrap_or(&so_far))
             .mount(Access::Read, &input, "/mnt/inputs")
             .set("INPUTS", "/mnt/inputs")
             .set("SOURCE_DATE_EPOCH", self.lock.epoch.to_string());
+        if other.is_some() && !on.is_empty() {
+            sandbox = sandbox.mount(Access::Root, &so_far, "/mnt/image");
+        }
         for (other, root) in with.iter().zip(&with_roots) {
             sandbox = sandbox.mount(Access::Root, root, &format!("/mnt/{other}"));
         }

@@ -67,18 +67,8 @@ pub async fn bootstrap(
 ) -> Result<(), Error> {
     task.status(format!("lays out {} packages", packages.len()));
     let repository = repository(cache, debian, layer, packages, scratch, task).await?;
-    let mut command = process::command("unshare");
-    // mmdebstrap's mounts die with this namespace, also when we are killed.
-    command.args([
-        "--mount",
-        "--propagation",
-        "private",
-        "--pid",
-        "--fork",
-        "--kill-child",
-        "--net",
-        "mmdebstrap",
-    ]);
+    let mut command = process::isolated(false);
+    command.arg("mmdebstrap");
     command.args(["--mode=root", "--variant=essential", "--format=directory"]);
     command.arg(format!("--architectures={}", debian.architecture));
     command.args([

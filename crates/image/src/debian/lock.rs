@@ -3,7 +3,7 @@
 //! ```text
 //! # comment
 //! epoch 1795392000
-//! bash 5.2.37-2+b8 <sha256> 1499572 main pool/main/b/bash/bash_5.2.37-2+b8_amd64.deb base,build,infra
+//! bash 5.2.37-2+b8 <sha256> 1499572 main pool/main/b/bash/bash_5.2.37-2+b8_amd64.deb base,build,mariadb
 //! ```
 
 use std::collections::{BTreeMap, BTreeSet};

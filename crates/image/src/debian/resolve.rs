@@ -189,6 +189,10 @@ pub async fn resolve(
     for image in recipes.images.keys() {
         for layer in &recipes.images[image].layers {
             let Source::Debian { extract, .. } = &layer.source else { continue };
+            // Images of several releases stand on the same packages.
+            if lock.sets.contains_key(&layer.name) {
+                continue;
+            }
             let wanted = packages(recipes, image, &layer.name).context(error::RecipeSnafu)?;
             let closure = apt.closure(&layer.name, &wanted, task).await?;
             let name = |pin: &String| pin.split('=').next().unwrap_or_default().to_owned();

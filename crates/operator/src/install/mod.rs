@@ -42,7 +42,7 @@ pub struct InstallOptions {
     pub namespace: String,
     /// The operator's image, by digest.
     pub image: String,
-    /// Images of clouds: `base`, `infra`, `openstack-<release>`, ….
+    /// Images of clouds: `mariadb`, `rabbitmq`, `openstack-<release>`, ….
     pub images: Images,
     /// How many operators; one of them leads.
     pub replicas: i32,

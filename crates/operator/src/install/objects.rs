@@ -181,7 +181,7 @@ mod tests {
     fn options() -> InstallOptions {
         InstallOptions::new(
             "oaas.local/oaas@sha256:00",
-            BTreeMap::from([("infra".into(), Image::opaque("x"))]),
+            BTreeMap::from([("mariadb".into(), Image::opaque("x"))]),
         )
     }
 
@@ -208,7 +208,7 @@ mod tests {
         assert_ne!(annotation(&options()), annotation(&other));
         assert_eq!(
             images(&other).data.unwrap()["images.json"],
-            r#"{"infra":{"reference":"x","closure":"x"},"openstack":{"reference":"y","closure":"c"}}"#
+            r#"{"mariadb":{"reference":"x","closure":"x"},"openstack":{"reference":"y","closure":"c"}}"#
         );
     }
 

@@ -27,7 +27,7 @@ fn component(name: &str, spec: &str) -> String {
 
 pub fn options() -> InstallOptions {
     // No kubelet runs here, so there is no rollout to wait for.
-    let images = BTreeMap::from([("infra".into(), Image::opaque("oaas.local/infra@sha256:00"))]);
+    let images = BTreeMap::from([("mariadb".into(), Image::opaque("oaas.local/mariadb@sha256:00"))]);
     InstallOptions { wait: Duration::ZERO, ..InstallOptions::new("oaas.local/oaas@sha256:00", images) }
 }
 

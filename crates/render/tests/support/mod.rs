@@ -37,10 +37,13 @@ impl Cloud {
             ready: true,
         };
         let mut images = Images::new();
-        for name in ["infra", "openstack-2026.1", "base", "oaas"] {
+        let of_releases = catalog.releases().values().map(|release| release.image.clone());
+        let of_daemons =
+            ["mariadb", "rabbitmq", "memcached", "haproxy", "ovn", "libvirt", "oaas"].map(str::to_owned);
+        for name in of_releases.chain(of_daemons) {
             let image =
                 Image { reference: format!("oaas.local/{name}@sha256:0000"), closure: format!("{name}-1") };
-            images.insert(name.into(), image);
+            images.insert(name, image);
         }
         let mut cloud = Self {
             id: CloudId { name: "demo".into(), namespace: "demo".into(), uid: "uid-1".into() },
