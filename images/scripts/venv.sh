@@ -1,16 +1,15 @@
 #!/bin/sh
-# One Python environment from a lock with hashes. Arguments: its directory, the version of its Python, the lock's name in $INPUTS.
+# One Python environment from a lock with hashes. Arguments: its directory, the lock's name in $INPUTS.
 # build-tools.txt pins the installer and, as build constraints with hashes, what source distributions are built with.
 set -eu
 prefix=$1
-python=/usr/bin/python$2
-lock=$INPUTS/$3
+lock=$INPUTS/$2
 tools=$INPUTS/build-tools.txt
-site=$prefix/lib/python$2/site-packages
+site=$prefix/lib/$(python3 -c 'import sys; print("python%d.%d" % sys.version_info[:2])')/site-packages
 
 python3 -m pip install --quiet --root-user-action ignore --no-deps --require-hashes --target /tmp/tools -r "$tools"
 uv() { PYTHONPATH=/tmp/tools /tmp/tools/bin/uv --no-config --no-progress "$@"; }
-uv venv --quiet --allow-existing --no-python-downloads --python "$python" "$prefix"
+uv venv --quiet --allow-existing --no-python-downloads --python /usr/bin/python3 "$prefix"
 uv pip install --python "$prefix/bin/python" --link-mode copy --no-deps --require-hashes --build-constraint "$tools" -r "$lock"
 
 # Unit tests of the services and clients: distributions package them apart too. Googleapiclient's cache of all of Google's APIs

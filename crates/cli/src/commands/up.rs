@@ -176,10 +176,10 @@ async fn bring_up(
 
     let needed = wanted::images(&cloud)?;
     let ((), built) = tokio::try_join!(programs(options, task), images(needed, task))?;
-    let reference = |name: &'static str| {
+    let reference = |built: &BuiltImages, name: &'static str| {
         built.images.get(name).map(|image| image.reference.clone()).ok_or(Error::NoImage { name })
     };
-    options.images.pause = reference(PAUSE)?;
+    options.images.pause = reference(&built, PAUSE)?;
 
     let node = task.child("node");
     let cluster = node.end_with(oaas_node::up(options, &node).await)?;
@@ -189,7 +189,7 @@ async fn bring_up(
     let images: oaas_plan::Images =
         built.images.iter().map(|(name, image)| (name.clone(), bringup::image(image))).collect();
     let revision = oaas_plan::revision(&images);
-    let install = InstallOptions::new(reference(OPERATOR)?, images);
+    let install = InstallOptions::new(reference(&built, OPERATOR)?, images);
     let (fetched, installed) =
         tokio::try_join!(prefetch(options, &built, task), operator(&client, &install, task))?;
 
