@@ -286,7 +286,7 @@ fn keys(path: &str) -> [&'static str; 3] {
         "services.*.volume" => ["galera", "", ""],
         "services.*.enabled" => ["horizon", "", ""],
         "services.*.config.*.*" => ["keystone", "token", "expiration"],
-        "images.*" => ["infra", "", ""],
+        "images.*" => ["mariadb", "", ""],
         path if path.starts_with("services.*.resources.") => ["keystone", "cpu", ""],
         path if path.starts_with("services.") => ["keystone", "own", "own"],
         path if path.starts_with("content.quotas[].compute") => ["cores", "", ""],

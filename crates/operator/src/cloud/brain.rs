@@ -207,7 +207,9 @@ mod tests {
 
     fn decided(paused: bool) -> Decision<Action, Plan> {
         let catalog = Catalog::built_in().unwrap();
-        let names = ["infra", "base", "oaas"].map(str::to_owned).into_iter();
+        let names = ["mariadb", "rabbitmq", "memcached", "haproxy", "ovn", "libvirt", "oaas"]
+            .map(str::to_owned)
+            .into_iter();
         let names = names.chain(catalog.releases().values().map(|release| release.image.clone()));
         let images = names.map(|name| (name.clone(), Image::opaque(name))).collect();
         let resource = json!({
