@@ -51,6 +51,9 @@ pub fn bridges(instance: &Instance, standing: &Standing) -> Vec<Step> {
         }
         steps.push(step(None, &format!("ip link set {name} up")));
     }
+    // Guests see the external network: its bridge has no address there but the one above (no kernel need know IPv6).
+    let external = instance.bridge(Network::External);
+    steps.push(step(None, &format!("sysctl -qew net.ipv6.conf.{external}.disable_ipv6=1")));
     // Connections from the loopback address leave by the bridge once their destination is translated.
     let management = instance.bridge(Network::Management);
     steps.push(step(None, &format!("sysctl -qw net.ipv4.conf.{management}.route_localnet=1")));
@@ -144,6 +147,7 @@ pub fn host_table(instance: &Instance, ports: &[PortMap]) -> String {
     let (management, external) = (instance.bridge(Network::Management), instance.bridge(Network::External));
     let first = subnets.node(Node::FIRST);
     let own = [subnets.gateway(), subnets.external_gateway()];
+    let published: BTreeSet<String> = ports.iter().map(|port| port.node_port.to_string()).collect();
     let mut rules = String::new();
     for port in ports {
         let listen = *port.listen.ip();
@@ -159,7 +163,18 @@ pub fn host_table(instance: &Instance, ports: &[PortMap]) -> String {
             let _ = writeln!(rules, "    ip daddr {own} {target}");
         }
     }
-    // A chain for packets that come in and one for those of the host itself, with the same translations. The guard
+    // What guests may reach on a node: what is published, under the node's own address too.
+    let to_nodes = if published.is_empty() {
+        String::new()
+    } else {
+        let published = published.into_iter().collect::<Vec<_>>().join(", ");
+        format!(
+            "    oifname \"{management}\" ip daddr {} tcp dport {{ {published} }} accept\n",
+            subnets.management
+        )
+    };
+    // Guests come in by the external bridge, behind their router's address: nothing of the host and of the nodes is
+    // theirs but what is published. A chain for packets that come in and one for those of the host itself, with the same translations. The guard
     // keeps nodes from the host's loopback services, which route_localnet alone would open to them.
     let table = instance.table();
     format!(
@@ -173,6 +188,21 @@ table ip {table} {{
   }}
   chain published {{
 {rules}  }}
+  chain from_guests {{
+    ct state established,related accept
+    ct status dnat accept
+{to_nodes}    oifname \"{management}\" drop
+  }}
+  chain input {{
+    type filter hook input priority filter; policy accept;
+    iifname \"{external}\" ct state established,related accept
+    iifname \"{external}\" icmp type echo-request accept
+    iifname \"{external}\" drop
+  }}
+  chain forward {{
+    type filter hook forward priority filter; policy accept;
+    iifname \"{external}\" jump from_guests
+  }}
   chain prerouting {{
     type nat hook prerouting priority dstnat; policy accept;
     jump published
