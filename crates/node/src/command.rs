@@ -41,7 +41,7 @@ impl Explain for CommandError {
     fn hint(&self) -> Option<String> {
         match self {
             Self::Start { program, source } if source.kind() == io::ErrorKind::NotFound => {
-                Some(match crate::preflight::package_of(program) {
+                Some(match crate::packages::package_of(program) {
                     Some(package) => format!("install it: apt-get install {package}"),
                     None => format!("install `{program}` and put it into PATH"),
                 })

@@ -117,7 +117,7 @@ const EVICTION_MEBIBYTES: u64 = 128;
 
 /// Memory that the pods of a cluster of this many nodes may take on this machine, in MiB.
 pub fn memory_for_pods(nodes: u8) -> u64 {
-    let memory = crate::observe::memory();
+    let memory = crate::machine::memory();
     let node = (memory >> 20).saturating_sub(reserved_mebibytes(memory, nodes) + EVICTION_MEBIBYTES);
     node * u64::from(nodes.max(1))
 }

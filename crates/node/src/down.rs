@@ -77,12 +77,3 @@ fn remove_files(layout: &Layout, task: &Task) -> Result<Option<Change>, Error> {
     let _ = layout.root().parent().map(std::fs::remove_dir);
     Ok(removed.then_some(change))
 }
-
-/// What is changed on the host for an instance, as its ledger has it.
-pub fn host_changes(options: &Options) -> Result<Vec<Change>, Error> {
-    let path = options.layout().ledger();
-    if !Path::new(&path).exists() {
-        return Ok(Vec::new());
-    }
-    Ok(Ledger::open(&path)?.changes().to_vec())
-}

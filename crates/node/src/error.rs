@@ -9,11 +9,11 @@ use crate::artefacts::ArtefactError;
 use crate::bootstrap::BootstrapError;
 use crate::command::CommandError;
 use crate::files::FileError;
+use crate::finding::Finding;
 use crate::host::HostError;
 use crate::instance::{Instance, Node};
 use crate::ledger::LedgerError;
 use crate::pki::PkiError;
-use crate::preflight::Finding;
 
 /// A failure of this crate.
 #[derive(Debug, Snafu)]

@@ -13,6 +13,7 @@ use snafu::{ResultExt, Snafu};
 
 use crate::files::{self, Access, FileError};
 use crate::instance::Node;
+use crate::options::Options;
 
 /// The ledger could not be read or written.
 #[derive(Debug, Snafu)]
@@ -178,6 +179,15 @@ fn same_object(a: &Change, b: &Change) -> bool {
         (Change::Sysctl { key: a, .. }, Change::Sysctl { key: b, .. }) => a == b,
         _ => a == b,
     }
+}
+
+/// What is changed on the host for an instance, as its ledger has it.
+pub fn host_changes(options: &Options) -> Result<Vec<Change>, LedgerError> {
+    let path = options.layout().ledger();
+    if !path.exists() {
+        return Ok(Vec::new());
+    }
+    Ok(Ledger::open(&path)?.changes().to_vec())
 }
 
 #[cfg(test)]

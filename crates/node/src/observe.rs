@@ -11,6 +11,8 @@ use nix::sys::statvfs::statvfs;
 
 use crate::cgroup::Hierarchies;
 use crate::command;
+use crate::finding::Tool;
+use crate::machine::{is_root, may_lower_oom_score, memory};
 use crate::options::Options;
 
 /// A machine, as far as it matters for an embedded cluster.
@@ -78,19 +80,6 @@ pub struct Firewall {
     pub rules: String,
 }
 
-/// A tool that makes packet rules.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Tool {
-    /// Docker, through its chain for users' rules.
-    Docker,
-    /// The uncomplicated firewall.
-    Ufw,
-    /// firewalld.
-    Firewalld,
-    /// Someone else.
-    Other,
-}
-
 /// Look at the machine.
 pub async fn observe(options: &Options) -> Host {
     let layout = options.layout();
@@ -100,7 +89,7 @@ pub async fn observe(options: &Options) -> Host {
             free.insert(path.clone(), bytes);
         }
     }
-    let own: BTreeSet<String> = crate::down::host_changes(options)
+    let own: BTreeSet<String> = crate::ledger::host_changes(options)
         .unwrap_or_default()
         .into_iter()
         .filter_map(|change| match change {
@@ -117,13 +106,13 @@ pub async fn observe(options: &Options) -> Host {
         is_root: is_root(),
         memory: memory(),
         free,
-        missing: crate::preflight::PROGRAMS
+        missing: crate::packages::PROGRAMS
             .iter()
             .map(|(program, _)| *program)
             .filter(|program| !in_path(program))
             .map(str::to_owned)
             .collect(),
-        go: go.and_then(|text| crate::artefacts::parse_go_version(text.trim())),
+        go: go.and_then(|text| crate::versions::parse_go_version(text.trim())),
         is_built: crate::artefacts::is_built(&options.cache_dir).await,
         has_libseccomp: command::run("pkg-config", &["--exists", "libseccomp"]).await.is_ok(),
         has_static_libc: command::run("gcc", &["-print-file-name=libc.a"])
@@ -143,29 +132,6 @@ pub async fn observe(options: &Options) -> Host {
         firewalls: firewalls(&rules, &legacy),
         own: if layout.root().exists() { own } else { BTreeSet::new() },
     }
-}
-
-/// Does this process belong to root?
-pub fn is_root() -> bool {
-    nix::unistd::geteuid().is_root()
-}
-
-/// The machine's memory, in bytes.
-pub fn memory() -> u64 {
-    let text = fs::read_to_string("/proc/meminfo").unwrap_or_default();
-    text.lines()
-        .find_map(|line| line.strip_prefix("MemTotal:"))
-        .and_then(|rest| rest.trim().trim_end_matches(" kB").parse::<u64>().ok())
-        .map_or(0, |kibibytes| kibibytes << 10)
-}
-
-/// Does this process have `CAP_SYS_RESOURCE` (bit 24 of the capability sets)?
-pub fn may_lower_oom_score() -> bool {
-    let text = fs::read_to_string("/proc/self/status").unwrap_or_default();
-    text.lines()
-        .find_map(|line| line.strip_prefix("CapEff:"))
-        .and_then(|set| u64::from_str_radix(set.trim(), 16).ok())
-        .is_some_and(|set| set & (1 << 24) != 0)
 }
 
 /// The text of the machine's list of DNS servers. systemd-resolved keeps the real one elsewhere.

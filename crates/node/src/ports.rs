@@ -4,8 +4,10 @@ use oaas_feedback::Task;
 
 use crate::error::Error;
 use crate::files::{self, Access};
+use crate::host;
 use crate::ledger::Ledger;
 use crate::lock::Lock;
+use crate::network;
 use crate::options::{Options, PortMap};
 
 /// Publish these ports on the host, and no others of this instance.
@@ -19,7 +21,14 @@ pub async fn publish_ports(options: &Options, ports: &[PortMap], task: &Task) ->
         task.unchanged();
         return Ok(());
     }
-    task.end_with(crate::up::set_ports(options, ports, &mut ledger).await)
+    task.end_with(set(options, ports, &mut ledger).await)
+}
+
+/// Publish these ports and no others.
+pub(crate) async fn set(options: &Options, published: &[PortMap], ledger: &mut Ledger) -> Result<(), Error> {
+    let instance = &options.instance;
+    host::set_table(&instance.table(), &network::host_table(instance, published), ledger).await?;
+    keep(options, published)
 }
 
 /// The ports that are published, or `else_these` if nothing was published yet.
@@ -29,7 +38,7 @@ pub(crate) fn published(options: &Options, else_these: Vec<PortMap>) -> Result<V
 }
 
 /// Write down what is published.
-pub(crate) fn keep(options: &Options, ports: &[PortMap]) -> Result<(), Error> {
+fn keep(options: &Options, ports: &[PortMap]) -> Result<(), Error> {
     let text = serde_json::to_vec(ports).unwrap_or_default();
     files::write(&options.layout().ports(), &text, Access::Public)?;
     Ok(())

@@ -67,7 +67,7 @@ pub fn status(options: &Options) -> Result<Status, Error> {
         nodes,
         kubeconfig: layout.admin_kubeconfig(),
         ports: crate::ports::published(options, Vec::new())?,
-        host_changes: crate::down::host_changes(options)?,
+        host_changes: crate::ledger::host_changes(options)?,
     })
 }
 

@@ -28,14 +28,14 @@ use crate::instance::Node;
 use crate::ledger::Ledger;
 use crate::lock::Lock;
 use crate::mounts::{self, Sources};
-use crate::options::{Options, PortMap};
+use crate::options::Options;
 use crate::pki::{self, Authority, Pki, USERS};
 use crate::probe::Prober;
 use crate::process::Process;
 use crate::services::Probe;
 use crate::supervise::SERVICES;
 use crate::sysctl::{Machine, claimant};
-use crate::{artefacts, bootstrap, host, network, observe, ports, services, status};
+use crate::{artefacts, bootstrap, host, machine, network, observe, ports, services, status};
 
 /// How long the API server and each node may take. Measured: 3 to 5 seconds on two cores.
 const PATIENCE: Duration = Duration::from_secs(90);
@@ -126,8 +126,8 @@ fn prepare(options: &Options, key: &str) -> Result<BTreeMap<Node, bool>, Error> 
             nodes: options.nodes,
             programs: key.to_owned(),
             pause: options.images.pause.clone(),
-            may_lower_oom_score: observe::may_lower_oom_score(),
-            memory: observe::memory(),
+            may_lower_oom_score: machine::may_lower_oom_score(),
+            memory: machine::memory(),
             dns: config::reachable_servers(&observe::resolv_conf()),
         };
         changed.insert(node, write_configuration(options, &facts, &pki)?);
@@ -213,18 +213,7 @@ async fn prepare_host(options: &Options, ledger: &mut Ledger) -> Result<(), Erro
     host::set_settings(&Machine::default(), &claimant(options.layout().root()), ledger)?;
     host::take(network::bridges(instance, &host::standing()), ledger).await?;
     let published = ports::published(options, options.ports.clone())?;
-    set_ports(options, &published, ledger).await
-}
-
-/// Publish these ports and no others.
-pub(crate) async fn set_ports(
-    options: &Options,
-    published: &[PortMap],
-    ledger: &mut Ledger,
-) -> Result<(), Error> {
-    let instance = &options.instance;
-    host::set_table(&instance.table(), &network::host_table(instance, published), ledger).await?;
-    ports::keep(options, published)
+    ports::set(options, &published, ledger).await
 }
 
 /// Start a node whose first process is gone; tell one that runs about a new configuration. Says whether it did

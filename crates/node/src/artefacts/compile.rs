@@ -7,10 +7,10 @@ use snafu::{OptionExt, ResultExt};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::Command;
 
-use super::OLDEST_GO;
 use super::failure::{ArtefactError, BuildSnafu, CompilerSnafu, TooOldSnafu};
 use super::programs::{How, Program, command_line};
 use crate::command::{self, CommandError};
+use crate::versions::{OLDEST_GO, parse_go_version};
 
 /// What Go says of itself, such as `go1.26.8 linux/amd64`.
 pub(super) async fn go_version() -> Result<String, ArtefactError> {
@@ -21,12 +21,6 @@ pub(super) async fn go_version() -> Result<String, ArtefactError> {
         return TooOldSnafu { found: format!("{}.{}", version.0, version.1) }.fail();
     }
     Ok(text)
-}
-
-/// Major and minor of a text such as `go1.26.8 linux/amd64`.
-pub fn parse_go_version(text: &str) -> Option<(u32, u32)> {
-    let mut parts = text.strip_prefix("go")?.split(|c: char| !c.is_ascii_digit());
-    Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
 }
 
 pub(super) async fn build(

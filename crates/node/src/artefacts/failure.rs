@@ -5,9 +5,9 @@ use std::path::PathBuf;
 use oaas_feedback::{Explain, Kind};
 use snafu::Snafu;
 
-use super::{KUBERNETES, OLDEST_GO};
 use crate::command::CommandError;
 use crate::files::FileError;
+use crate::versions::{KUBERNETES, OLDEST_GO};
 
 /// The programs could not be built or are not what they should be.
 #[derive(Debug, Snafu)]

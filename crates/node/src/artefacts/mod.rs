@@ -27,15 +27,8 @@ use failure::{KeepSnafu, MismatchSnafu};
 use hashes::{MANIFEST, VERIFIED, verify, write_manifest};
 use programs::{PROGRAMS, RECIPES, extract, key};
 
-pub use compile::parse_go_version;
 pub use failure::ArtefactError;
 pub(crate) use hashes::sha256_remembered;
-
-/// The version of Kubernetes; the recipe's `go.mod` says the same (tested).
-pub const KUBERNETES: &str = "v1.37.2";
-
-/// The oldest Go that builds it.
-pub const OLDEST_GO: (u32, u32) = (1, 26);
 
 /// The built programs.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -157,9 +150,9 @@ pub async fn install(artefacts: &Artefacts, to: &Path) -> Result<PathBuf, Artefa
 mod tests {
     use oaas_feedback::{Explain, Kind};
 
-    use super::compile::parse_go_version;
     use super::programs::{RECIPES, sources};
     use super::*;
+    use crate::versions::{KUBERNETES, parse_go_version};
 
     #[test]
     fn the_recipes_pin_what_the_flags_say() {

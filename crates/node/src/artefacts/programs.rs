@@ -6,8 +6,8 @@ use std::path::Path;
 use include_dir::{Dir, DirEntry, include_dir};
 use sha2::{Digest, Sha256};
 
-use super::KUBERNETES;
 use crate::files::{self, Access, FileError};
+use crate::versions::KUBERNETES;
 
 pub(super) static RECIPES: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/../../embedded/kubernetes");
 
