@@ -32,7 +32,7 @@ guest_reaches_what_is_published_alone() {
     echo "probed $(wc -l <"$out/probed"), reached: $(tr '\n' ',' <"$out/reached")"
     # The public endpoint is there, so that a guest that reaches nothing at all is no proof.
     grep -q "^$node 30443$" "$out/reached" || { echo "the guest does not reach the public endpoint"; return 1; }
-    open=$(awk '{print $2}' "$out/reached" | sort -un | comm -23 - <(published | sort))
+    open=$(awk '{print $2}' "$out/reached" | sort -u | comm -23 - <(published | sort -u))
     [[ -z $open ]] || { echo "the guest reaches what is not published: $open"; return 1; }
 }
 set +a
