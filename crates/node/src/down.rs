@@ -1,7 +1,5 @@
 //! Taking a cluster down and restoring the host.
 
-use std::path::Path;
-
 use oaas_feedback::Task;
 
 use crate::error::Error;

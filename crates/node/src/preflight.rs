@@ -1,5 +1,7 @@
 //! Is this machine fit for an embedded cluster? Looks, judges, and says what to do.
 
+use std::net::Ipv4Addr;
+
 use oaas_feedback::Task;
 
 use crate::command::{self, CommandError};
@@ -10,6 +12,8 @@ use crate::options::Options;
 use crate::packages::{FOR_BUILDING, PROGRAMS};
 use crate::versions::OLDEST_GO;
 
+pub use crate::finding::Finding;
+
 /// Memory for Kubernetes alone on one node, in bytes.
 const MEMORY: u64 = 2 << 30;
 /// Memory for each further node, in bytes.
@@ -19,7 +23,6 @@ const STATE: u64 = 4 << 30;
 /// Room for the programs, and for building them, in bytes.
 const CACHE: u64 = 1 << 30;
 const CACHE_FOR_BUILDING: u64 = 6 << 30;
-pub use crate::finding::Finding;
 
 /// All findings about a machine.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -1,6 +1,9 @@
 //! Judgements about made-up machines.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv4Addr;
+
+use oaas_feedback::Explain;
 
 use super::*;
 use crate::cgroup::Hierarchies;
