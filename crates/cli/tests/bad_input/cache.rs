@@ -75,7 +75,9 @@ fn a_corrupt_layer_is_told_and_made_again() {
     let cache = Cache::at(place.cache());
     let (recipes, lock) = (Recipes::embedded().unwrap(), lock());
     let none = BTreeMap::new();
-    let inputs = Inputs { recipes: &recipes, lock: &lock, artefacts: &none, file: &recipe::file };
+    let given = BTreeMap::new();
+    let inputs =
+        Inputs { recipes: &recipes, lock: &lock, artefacts: &none, file: &recipe::file, given: &given };
     let key = inputs.chain("base").unwrap().remove(0);
     let file = cache.directory("work").unwrap().join("layer");
     let packed = archive::pack(&[], 0, &file).unwrap();
