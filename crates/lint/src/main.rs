@@ -3,16 +3,17 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+/// Crates whose modules still need each other. The list only shrinks: a crate that has no circle any more is told to go.
+const STILL: [&str; 5] = ["agent", "api", "cli", "operator", "plan"];
+
 fn main() -> ExitCode {
     let folder = std::env::args_os().nth(1).map_or_else(|| PathBuf::from("crates"), PathBuf::from);
-    match roots(&folder).and_then(|roots| roots.iter().map(|root| check(root)).sum::<Result<usize, String>>())
-    {
-        Ok(0) => ExitCode::SUCCESS,
-        Ok(count) => {
-            eprintln!("error: {count} circles of modules");
-            eprintln!(
-                "hint: move what both need into a module below both; a parent that only shows its children is no circle"
-            );
+    match complaints(&folder) {
+        Ok(complaints) if complaints.is_empty() => ExitCode::SUCCESS,
+        Ok(complaints) => {
+            for complaint in &complaints {
+                eprintln!("error: {complaint}");
+            }
             ExitCode::FAILURE
         }
         Err(error) => {
@@ -22,31 +23,46 @@ fn main() -> ExitCode {
     }
 }
 
-/// The root file of each crate.
-fn roots(folder: &Path) -> Result<Vec<PathBuf>, String> {
+/// What is wrong, over all crates.
+fn complaints(folder: &Path) -> Result<Vec<String>, String> {
+    let mut complaints = Vec::new();
+    for (name, root) in roots(folder)? {
+        let circles = oaas_lint::circles(&root).map_err(|error| {
+            let source = std::error::Error::source(&error).map(|source| format!(": {source}"));
+            format!("{error}{}", source.unwrap_or_default())
+        })?;
+        if STILL.contains(&name.as_str()) {
+            if circles.is_empty() {
+                complaints.push(format!(
+                    "{name} has no circle any more\nhint: take it off the list in crates/lint/src/main.rs"
+                ));
+            }
+            continue;
+        }
+        for circle in &circles {
+            let mut text = format!("modules of {name} need each other: {}", circle.modules.join(", "));
+            for ((from, to), written) in &circle.edges {
+                text.push_str(&format!("\n  {from} -> {to} ({written})"));
+            }
+            text.push_str("\nhint: move what both need into a module below both; a parent that only shows its children is no circle");
+            complaints.push(text);
+        }
+    }
+    Ok(complaints)
+}
+
+/// Each crate's name and the root file of its library, or of its program where it has none.
+fn roots(folder: &Path) -> Result<Vec<(String, PathBuf)>, String> {
     let entries =
         std::fs::read_dir(folder).map_err(|error| format!("failed to list {}: {error}", folder.display()))?;
-    let mut roots: Vec<PathBuf> = entries
+    let mut roots: Vec<(String, PathBuf)> = entries
         .filter_map(Result::ok)
-        .flat_map(|entry| [entry.path().join("src/lib.rs"), entry.path().join("src/main.rs")])
-        .filter(|root| root.exists())
+        .filter_map(|entry| {
+            let files = [entry.path().join("src/lib.rs"), entry.path().join("src/main.rs")];
+            let root = files.into_iter().find(|root| root.exists())?;
+            Some((entry.file_name().to_string_lossy().into_owned(), root))
+        })
         .collect();
     roots.sort();
     if roots.is_empty() { Err(format!("there is no crate below {}", folder.display())) } else { Ok(roots) }
-}
-
-/// Print the circles of one crate; how many there are.
-fn check(root: &Path) -> Result<usize, String> {
-    let circles = oaas_lint::circles(root).map_err(|error| {
-        let source =
-            std::error::Error::source(&error).map(|source| format!(": {source}")).unwrap_or_default();
-        format!("{error}{source}")
-    })?;
-    for circle in &circles {
-        println!("{}: {} need each other", root.display(), circle.modules.join(", "));
-        for ((from, to), name) in &circle.edges {
-            println!("  {from} -> {to} ({name})");
-        }
-    }
-    Ok(circles.len())
 }
