@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use oaas_feedback::{Explain, Kind};
 use snafu::{ResultExt, Snafu};
 use syn::{Attribute, Item, UseTree, Visibility};
 
@@ -25,6 +26,24 @@ pub enum ReadError {
         /// Why.
         source: syn::Error,
     },
+}
+
+impl Explain for ReadError {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::Read { .. } => Kind::Environment,
+            Self::Parse { .. } => Kind::Input,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Read { .. } => {
+                Some("a module without its file does not compile either: `cargo check`".into())
+            }
+            Self::Parse { .. } => None,
+        }
+    }
 }
 
 /// One name that a `use` brings into a module.
