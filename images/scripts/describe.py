@@ -1,7 +1,7 @@
 """Write the option catalog of one service: what each oslo.config option may be.
 
 Usage: describe.py RELEASE SERVICE NAMESPACE... (prints JSON, one option a line, sorted). A namespace with a dash before it
-is one that the release must not have. Runs under the release's own Python, so nothing newer than 3.6 is used.
+is one that the release must not have. Runs under the release's own Python, so nothing newer than 3.8 is used.
 
 Reads the same lists that oslo-config-generator reads. In addition every group that takes a keystoneauth plugin
 (it has `auth_type`) gets the options of the `password` plugins, which the generator leaves out.
@@ -9,11 +9,12 @@ Reads the same lists that oslo-config-generator reads. In addition every group t
 
 import json
 import sys
+from importlib import metadata
 
 from keystoneauth1 import loading
 from oslo_config import cfg, generator, types
-import stevedore
 
+GROUP = "oslo.config.opts"
 PLUGINS = ("password", "v3password")
 NAMES = {
     types.Boolean: "boolean",
@@ -119,7 +120,10 @@ def describe(opt):
 
 def check(wanted, absent):
     """Fail for a namespace that nothing announces, which the generator passes over, and for one that was left out in vain."""
-    known = {point.name for point in stevedore.ExtensionManager("oslo.config.opts", invoke_on_load=False).list_entry_points()}
+    # Looked up without loading: that of one service would change what the others announce.
+    points = metadata.entry_points()
+    points = points.select(group=GROUP) if hasattr(points, "select") else points.get(GROUP, ())
+    known = {point.name for point in points}
     lacking, vain = sorted(set(wanted) - known), sorted(set(absent) & known)
     if lacking:
         raise SystemExit("nothing has the option namespaces " + ", ".join(lacking) + ": say `absent` in the release's file")
