@@ -110,7 +110,7 @@ struct Extract {
 }
 
 #[derive(Debug, Args)]
-#[group(required = true, multiple = false, id = "what", args = ["refresh", "python"])]
+#[command(group = clap::ArgGroup::new("what").required(true).args(["refresh", "python"]))]
 struct Lock {
     /// The directory of the lock files in a checkout
     #[arg(long, value_name = "DIRECTORY", default_value = "images/locks")]
