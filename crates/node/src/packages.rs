@@ -1,6 +1,6 @@
 //! Programs of other people that nodes are made with, and the Debian packages that have them.
 
-/// Programs that nodes are made with, and their Debian packages. The first build needs the last two also.
+/// Programs that nodes are made with, and their Debian packages.
 pub(crate) const PROGRAMS: [(&str, &str); 8] = [
     ("nft", "nftables"),
     ("ip", "iproute2"),
