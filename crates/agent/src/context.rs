@@ -10,9 +10,9 @@ use serde_json::Value;
 use tokio::sync::{mpsc, watch};
 use tracing::info;
 
-use crate::config::{AgentConfig, Program};
 use crate::error::Failure;
 use crate::program::{self, Ended, Finished};
+use oaas_agent_config::{AgentConfig, Program};
 
 /// What the agent runs. One value per process; its future is dropped when the agent is asked to end.
 ///

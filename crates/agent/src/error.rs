@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use oaas_feedback::{Explain, Kind};
+use tracing::error;
 
 /// Any explained error, as roles hand it up: message, chain of causes, kind and hint.
 pub struct Failure(Box<dyn Explain>);
@@ -56,4 +57,14 @@ pub fn chain(error: &(dyn std::error::Error + 'static)) -> String {
         source = cause.source();
     }
     text
+}
+
+/// Say why the agent ends, and give its exit code.
+pub(crate) fn report_failure(failure: &Failure) -> u8 {
+    if let Some(hint) = failure.hint() {
+        error!(target: "oaas_agent", "{failure}; hint: {hint}");
+    } else {
+        error!(target: "oaas_agent", "{failure}");
+    }
+    failure.kind().exit_code()
 }

@@ -20,8 +20,8 @@ use tokio::time::{Instant, timeout};
 use tracing::{error, warn};
 
 use crate::checks::Checker;
-use crate::config::{Check, Health};
 use crate::context::{Context, Phase, Status};
+use oaas_agent_config::{Check, Health};
 
 /// How long an answer is good.
 const FRESH: Duration = Duration::from_millis(900);

@@ -4,31 +4,19 @@
 //! prepares what the process needs, starts it, forwards signals, reaps, answers probes and exits with its exit code.
 //! Roles that form clusters (MariaDB, RabbitMQ, OVN) know more; each is a state machine of pure functions.
 //!
-//! - [`config`]: what `agent.json` holds; it depends on serde alone, so that rendering uses the same types.
-//! - `run` (feature `run`, the default): the framework and the roles.
+//! What `agent.json` holds is the crate `oaas-agent-config`, which the catalog and planning share.
 
-pub mod config;
-pub mod roles;
-
-#[cfg(feature = "run")]
 pub mod checks;
-#[cfg(feature = "run")]
+pub mod config_file;
 pub mod context;
-#[cfg(feature = "run")]
 pub mod error;
-#[cfg(feature = "run")]
 mod health;
-#[cfg(feature = "run")]
 mod memory;
-#[cfg(feature = "run")]
+pub mod mysql;
 pub mod prepare;
-#[cfg(feature = "run")]
 pub mod program;
-#[cfg(feature = "run")]
 mod reap;
-#[cfg(feature = "run")]
+pub mod roles;
 pub mod run;
-#[cfg(feature = "run")]
 mod supervise;
-#[cfg(feature = "run")]
 pub mod tls;

@@ -13,9 +13,9 @@ use tokio::time::sleep;
 use tracing::info;
 
 use crate::checks::Checker;
-use crate::config::{Check, Prepare, TlsFiles};
 use crate::context::Context;
 use crate::program;
+use oaas_agent_config::{Check, Prepare, TlsFiles};
 
 /// How long between two questions of a wait.
 const ASK_AGAIN: Duration = Duration::from_millis(500);

@@ -14,7 +14,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
-use crate::config::Program;
+use oaas_agent_config::Program;
 
 /// What can go wrong with a program.
 #[derive(Debug, Snafu)]

@@ -1,14 +1,14 @@
 //! `oaas agent run`: reads the configuration and runs the role.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
+use oaas_agent_config::Role;
 use oaas_feedback::{Explain, Kind};
 use snafu::{ResultExt as _, Snafu};
-use tracing::error;
 
-use crate::config::{AgentConfig, Role};
+use crate::config_file::read;
 use crate::context::Context;
-use crate::error::Failure;
+use crate::error::{Failure, report_failure};
 use crate::supervise::supervise;
 use crate::tls;
 
@@ -22,22 +22,6 @@ pub struct Args {
 /// What can go wrong before the role runs.
 #[derive(Debug, Snafu)]
 pub enum Error {
-    /// The file cannot be read.
-    #[snafu(display("failed to read the agent's configuration {}", path.display()))]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: std::io::Error,
-    },
-    /// The file is not what the agent knows.
-    #[snafu(display("failed to understand the agent's configuration {}", path.display()))]
-    Parse {
-        /// The file.
-        path: PathBuf,
-        /// Why and where.
-        source: serde_json::Error,
-    },
     /// The host has no name.
     #[snafu(display("failed to learn this host's name"))]
     HostName {
@@ -54,23 +38,7 @@ pub enum Error {
 
 impl Explain for Error {
     fn kind(&self) -> Kind {
-        match self {
-            Self::Read { .. } | Self::Parse { .. } => Kind::Input,
-            Self::HostName { .. } | Self::Runtime { .. } => Kind::Environment,
-        }
-    }
-
-    fn hint(&self) -> Option<String> {
-        match self {
-            Self::Read { .. } => {
-                Some("name the file that is mounted from the component's ConfigMap".to_owned())
-            }
-            Self::Parse { .. } => Some(
-                "the agent in the image may be older or newer than the operator that wrote the file"
-                    .to_owned(),
-            ),
-            Self::HostName { .. } | Self::Runtime { .. } => None,
-        }
+        Kind::Environment
     }
 }
 
@@ -86,7 +54,7 @@ pub fn main(args: &Args) -> u8 {
 }
 
 fn start(args: &Args) -> Result<u8, Failure> {
-    let config = read_config(&args.config)?;
+    let config = read(&args.config)?;
     let host = nix::unistd::gethostname().context(HostNameSnafu)?.to_string_lossy().into_owned();
     let host = host.split('.').next().unwrap_or_default().to_owned();
     // One thread: the agent shares its CPU and memory with what it serves.
@@ -105,22 +73,6 @@ fn start(args: &Args) -> Result<u8, Failure> {
     // A helper that hangs in the kernel must not keep the pod.
     runtime.shutdown_background();
     Ok(code)
-}
-
-/// Read `agent.json`.
-pub fn read_config(path: &Path) -> Result<AgentConfig, Error> {
-    let text = std::fs::read_to_string(path).context(ReadSnafu { path })?;
-    serde_json::from_str(&text).context(ParseSnafu { path })
-}
-
-/// Say why the agent ends, and give its exit code.
-pub(crate) fn report_failure(failure: &Failure) -> u8 {
-    if let Some(hint) = failure.hint() {
-        error!(target: "oaas_agent", "{failure}; hint: {hint}");
-    } else {
-        error!(target: "oaas_agent", "{failure}");
-    }
-    failure.kind().exit_code()
 }
 
 /// Log lines on standard error, beside those of the program; `OAAS_LOG` filters. Does nothing where the caller has set

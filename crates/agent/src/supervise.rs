@@ -10,11 +10,11 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::time::{sleep, timeout};
 use tracing::{error, info, warn};
 
-use crate::config::StopSignal;
 use crate::context::{Context, Outcome, Phase, Role, Running};
-use crate::error::Failure;
+use crate::error::{Failure, report_failure};
 use crate::program::{self, Ended};
-use crate::{health, reap, run};
+use crate::{health, reap};
+use oaas_agent_config::StopSignal;
 
 /// How long a role's hand-over before the stop may take.
 const BEFORE_STOP: Duration = Duration::from_secs(10);
@@ -48,7 +48,7 @@ pub(crate) async fn supervise<R: Role>(
     match work(role, &context, &mut ended).await {
         Ok(code) => code,
         Err(failure) => {
-            let code = run::report_failure(&failure);
+            let code = report_failure(&failure);
             stop(&context, &mut ended).await;
             code
         }

@@ -11,7 +11,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
-use crate::config::TlsTrust;
+use oaas_agent_config::TlsTrust;
 
 /// What can go wrong with a connection.
 #[derive(Debug, Snafu)]

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde::de::{self, Deserializer};
 
-use crate::value::Tree;
+use crate::health::Health;
+use crate::role::Role;
 
 /// One workload: pods of one template.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -49,11 +50,11 @@ pub struct Component {
     #[serde(default = "yes")]
     pub certificate: bool,
     /// What the agent runs.
-    pub role: Tree,
+    pub role: Role,
     /// Environment of the agent and its child.
     #[serde(default)]
     pub env: BTreeMap<String, String>,
-    /// When it is started, alive, ready.
+    /// When it is started, alive, ready: what differs from what suits its role.
     #[serde(default)]
     pub health: Health,
     /// How much of a node it takes.
@@ -201,28 +202,6 @@ pub struct Published {
     pub key: String,
     /// The port of the first cloud in a cluster.
     pub default: u16,
-}
-
-/// The agent's checks, as its configuration has them.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Health {
-    /// The agent's port; each component on the host's network needs its own.
-    pub port: u16,
-    /// Until these hold, the others are not asked.
-    pub startup: Tree,
-    /// While these fail, the container is restarted.
-    pub live: Tree,
-    /// While these fail, no traffic comes.
-    pub ready: Tree,
-    /// Seconds that starting may take before it counts as hung.
-    pub startup_seconds: u32,
-}
-
-impl Default for Health {
-    fn default() -> Self {
-        Self { port: 9100, startup: Tree::Null, live: Tree::Null, ready: Tree::Null, startup_seconds: 180 }
-    }
 }
 
 /// How much of a node it takes.

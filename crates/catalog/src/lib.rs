@@ -12,27 +12,35 @@
 //! This crate does no I/O: the data is compiled in.
 
 mod component;
+mod health;
 mod load;
 mod names;
 mod options;
+mod place;
 mod release;
+mod role;
 mod select;
 mod service;
 mod source;
+mod template;
 mod value;
 mod when;
 
 pub use component::{
-    Component, Expose, Health, Need, NodeLabel, Port, Published, ReplicaRule, Replicas, Resources, Security,
+    Component, Expose, Need, NodeLabel, Port, Published, ReplicaRule, Replicas, Resources, Security,
     SizeField, Volume, VolumeSource, WorkloadKind,
 };
+pub use health::{Get, Health, Progress};
 pub use load::{Catalog, LoadError};
 pub use options::{OlderName, OptionCatalog, OptionIndex, OptionInfo, OptionKind};
 pub use release::{Profile, ProfileService, Release};
+pub use role::{Role, Wsgi};
 pub use select::{CloudCatalog, Facts, Missing, SelectError};
 pub use service::{
     Api, ConfigFile, Contribution, FileFormat, Fragment, Identity, Job, OptionRule, Provides,
     SERVICE_PROJECT, SecretKind, SecretSpec, Service, ServiceDomain, ServiceUser, Statistics,
 };
+pub use source::Wrong;
+pub use template::{Fill, Misfit, Template};
 pub use value::{NetworkFact, Reference, Scalar, SecretKey, Segment, Tree, Value};
 pub use when::{StorageKind, When};

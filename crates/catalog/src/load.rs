@@ -12,7 +12,7 @@ use crate::options::{OptionCatalog, OptionFile, OptionIndex};
 use crate::release::{Profile, Release};
 use crate::select::{CONTRIBUTED, CloudCatalog, Facts, SelectError};
 use crate::service::Service;
-use crate::source::Source;
+use crate::source::{Source, Wrong};
 use crate::when::Circumstances;
 
 static DATA: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/data");
@@ -29,14 +29,12 @@ pub enum LoadError {
         source: serde_yaml_ng::Error,
     },
     /// A file of the catalog is not what it should be.
-    #[snafu(display("failed to read the catalog file of {file} for release {release}"))]
+    #[snafu(display("failed to read the catalog for release {release}"))]
     Shape {
-        /// Whose file: a service, or `common`.
-        file: String,
         /// For which release its conditions were evaluated.
         release: String,
-        /// Where in the file, and what is wrong there.
-        source: serde_path_to_error::Error<serde_yaml_ng::Error>,
+        /// Where in which file, and what is wrong there.
+        source: Wrong,
     },
     /// A list of options is not what it should be.
     #[snafu(display("failed to read the options in {file}"))]
@@ -112,7 +110,7 @@ impl Catalog {
             releases: releases.into_iter().map(|release| (release.name.clone(), release)).collect(),
             profiles,
             sources,
-            common: Source::read(text(common)).context(ParseSnafu { file: common })?,
+            common: Source::read(common, text(common)).context(ParseSnafu { file: common })?,
             options,
             possible: BTreeMap::new(),
             services: BTreeMap::new(),
@@ -193,7 +191,7 @@ impl Catalog {
         let of = Circumstances { cloud: Some((&runs, facts.storage)), ..before };
         let sources = self.sources.iter().filter(|(name, _)| runs.contains(*name));
         let selected = CloudCatalog::evaluate(&self.common, sources, &of)
-            .map_err(|(service, wrong)| SelectError::Wrong { service, problem: wrong.to_string() })?;
+            .map_err(|source| SelectError::Wrong { source })?;
         let missing = selected.missing(possible);
         if missing.is_empty() { Ok(selected) } else { Err(SelectError::Missing { missing }) }
     }
@@ -211,7 +209,7 @@ impl Catalog {
         for release in releases {
             let of = Circumstances { release, releases: &self.releases, cloud: None };
             let catalog = CloudCatalog::evaluate(&self.common, self.sources.iter(), &of)
-                .map_err(|(file, source)| LoadError::Shape { file, release: release.name.clone(), source })?;
+                .map_err(|source| LoadError::Shape { release: release.name.clone(), source })?;
             services.extend(catalog.services().map(|service| (service.name.clone(), service.clone())));
             possible.insert(release.name.clone(), catalog);
         }
@@ -316,6 +314,18 @@ impl Catalog {
                 complain(format!("{user}: has fragments, but the service no main file"));
             }
         }
+        for component in &service.components {
+            let of_role = component.role.wsgi().map(|wsgi| &wsgi.port);
+            let of_health = component.health.get.as_ref().and_then(|get| get.port.as_ref());
+            for name in of_role.into_iter().chain(of_health) {
+                if !component.ports.iter().any(|port| port.name == *name) {
+                    complain(format!("{}: no port {name}", component.name));
+                }
+            }
+        }
+        for job in service.jobs.iter().filter(|job| job.role.wsgi().is_some()) {
+            complain(format!("{}: a WSGI application never ends, and is no job", job.name));
+        }
         for api in &service.apis {
             let component = service.components.iter().find(|component| component.name == api.component);
             if !component.is_some_and(|component| component.ports.iter().any(|port| port.name == api.port)) {
@@ -381,7 +391,7 @@ fn twice(catalog: &CloudCatalog) -> Vec<String> {
 
 /// A service's name and file.
 fn service_file(file: &str, yaml: &str) -> Result<(String, Source), LoadError> {
-    let source = Source::read(yaml).context(ParseSnafu { file })?;
+    let source = Source::read(file, yaml).context(ParseSnafu { file })?;
     match source.text("name") {
         Some(name) => Ok((name.to_owned(), source)),
         None => InconsistentSnafu { problems: vec![format!("{file}: a service without a name")] }.fail(),
@@ -466,11 +476,57 @@ components:
     kind: deployment
     image: base
     needs: ['ready:nobody']
-    role: {process: {command: ['x', '${url:nowhere}']}}
+    role: {process: {program: {command: ['x', '${url:nowhere}']}}}
     resources: {cpu_millis: 1, memory_mib: 1, memory_limit_mib: 1}
 ";
         let error = Catalog::built_in().expect("consistent").with_service(yaml).expect_err("inconsistent");
         let text = error.to_string();
         assert!(text.contains("nobody") && text.contains("nowhere"), "{text}");
+    }
+
+    /// What the agent does not understand is told with file and line, also where only some clouds would meet it.
+    #[test]
+    fn a_wrong_role_or_check_is_told_with_its_line() {
+        let yaml = "
+name: made-up
+title: Nothing
+components:
+  - name: made-up
+    kind: deployment
+    image: base
+    role:
+      process:
+        program:
+          command: [sleep]
+    health:
+      ready:
+        - {name: a, probe: {tcp: {port: 1}}}
+    resources: {cpu_millis: 1, memory_mib: 1, memory_limit_mib: 1}
+";
+        let wrong = |from: &str, to: &str| {
+            assert!(yaml.contains(from));
+            let with = Catalog::built_in().expect("consistent").with_service(&yaml.replace(from, to));
+            let error = with.expect_err(to);
+            let source = std::error::Error::source(&error).map(ToString::to_string);
+            format!("{error}: {}", source.unwrap_or_default())
+        };
+        for (from, to, line, names) in [
+            ("command: [sleep]", "comand: [sleep]", 11, "comand"),
+            ("command: [sleep]", "user: x", 10, "missing field `command`"),
+            ("process:\n", "proces:\n", 9, "proces"),
+            ("process:\n", "wsgi:\n", 10, "program"),
+            ("{port: 1}", "{prt: 1}", 14, "prt"),
+            ("{port: 1}", "{port: many}", 14, "many"),
+            ("ready:", "redy:", 13, "redy"),
+            (
+                "- {name: a, probe: {tcp: {port: 1}}}",
+                "- {when: {storage: ceph}, name: a}",
+                14,
+                "missing field `probe`",
+            ),
+        ] {
+            let text = wrong(from, to);
+            assert!(text.contains(&format!("line {line} ")) && text.contains(names), "{text}");
+        }
     }
 }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use crate::component::{Expose, Need};
+use crate::role::Role;
 use crate::service::{Fragment, Provides, Service};
 use crate::value::{Reference, Tree, Value};
 
@@ -21,19 +22,19 @@ pub(crate) enum Thing {
     /// Something published on a port of its own, by its key.
     Published(String),
     /// What only one service of a cloud is, such as the database.
-    The(Role),
+    The(Only),
 }
 
 /// What only one service of a cloud is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Role {
+pub(crate) enum Only {
     Database,
     Messaging,
     Identity,
     PublicEndpoint,
 }
 
-impl Role {
+impl Only {
     fn of(provides: &Provides) -> Self {
         match provides {
             Provides::Database { .. } => Self::Database,
@@ -55,10 +56,10 @@ impl fmt::Display for Thing {
             Self::Database(name) => ("the database", name.as_str()),
             Self::Secret(name) => ("the secret", name.as_str()),
             Self::Published(name) => ("what is published as", name.as_str()),
-            Self::The(Role::Database) => ("a service that is the", "database"),
-            Self::The(Role::Messaging) => ("a service that is the", "message bus"),
-            Self::The(Role::Identity) => ("a service that is the", "identity service"),
-            Self::The(Role::PublicEndpoint) => ("a service that is the", "public endpoint"),
+            Self::The(Only::Database) => ("a service that is the", "database"),
+            Self::The(Only::Messaging) => ("a service that is the", "message bus"),
+            Self::The(Only::Identity) => ("a service that is the", "identity service"),
+            Self::The(Only::PublicEndpoint) => ("a service that is the", "public endpoint"),
         };
         write!(out, "{kind} {name}")
     }
@@ -98,7 +99,7 @@ impl<'a> Names<'a> {
                 add(Thing::User(user.to_owned()));
             }
             if let Some(provides) = &service.provides {
-                add(Thing::The(Role::of(provides)));
+                add(Thing::The(Only::of(provides)));
             }
         }
         Self(names)
@@ -115,16 +116,16 @@ pub(crate) fn uses(service: &Service, shared: &BTreeMap<String, Fragment>) -> BT
     let name = service.name.clone();
     let mut all = Uses { all: BTreeSet::new(), place: name.clone(), service: name };
     if !service.databases.is_empty() {
-        all.thing(Thing::The(Role::Database));
+        all.thing(Thing::The(Only::Database));
     }
     if service.messaging {
-        all.thing(Thing::The(Role::Messaging));
+        all.thing(Thing::The(Only::Messaging));
     }
     if !(service.identity.is_empty() && service.apis.is_empty()) {
-        all.thing(Thing::The(Role::Identity));
+        all.thing(Thing::The(Only::Identity));
     }
     if !service.apis.is_empty() {
-        all.thing(Thing::The(Role::PublicEndpoint));
+        all.thing(Thing::The(Only::PublicEndpoint));
     }
     let fragments = |all: &mut Uses, names: &[String]| {
         for name in names {
@@ -144,9 +145,10 @@ pub(crate) fn uses(service: &Service, shared: &BTreeMap<String, Fragment>) -> BT
         all.place.clone_from(&component.name);
         fragments(&mut all, &component.config);
         files(&mut all, &component.files);
-        all.tree(&component.role);
-        for checks in [&component.health.startup, &component.health.live, &component.health.ready] {
-            all.tree(checks);
+        all.role(&component.role);
+        component.health.lists().for_each(|(_, checks)| all.tree(checks.tree()));
+        if let Some(to) = component.health.progress.as_ref().and_then(|progress| progress.to.clone()) {
+            all.thing(Thing::Component(to));
         }
         component.needs.iter().for_each(|need| all.need(need));
         component.secret_mounts.keys().for_each(|secret| all.thing(Thing::Secret(secret.clone())));
@@ -155,7 +157,7 @@ pub(crate) fn uses(service: &Service, shared: &BTreeMap<String, Fragment>) -> BT
         all.place.clone_from(&job.name);
         fragments(&mut all, &job.config);
         files(&mut all, &job.files);
-        all.tree(&job.role);
+        all.role(&job.role);
         job.needs.iter().for_each(|need| all.need(need));
         let secrets = job.secret_mounts.keys().chain(job.secret_env.values().map(|secret| &secret.name));
         secrets.for_each(|secret| all.thing(Thing::Secret(secret.clone())));
@@ -187,7 +189,7 @@ impl Uses {
             Reference::Database(name) => Thing::Database(name),
             Reference::Url(name) => Thing::Api(name),
             Reference::Public(name) => {
-                self.thing(Thing::The(Role::PublicEndpoint));
+                self.thing(Thing::The(Only::PublicEndpoint));
                 Thing::Api(name)
             }
             Reference::Password(name) if name == "self" => Thing::User(self.service.clone()),
@@ -199,11 +201,14 @@ impl Uses {
             | Reference::Hosts(name)
             | Reference::Ovsdb(name)
             | Reference::ReplicaCount(name) => Thing::Component(name),
-            Reference::DatabaseHost => Thing::The(Role::Database),
-            Reference::Messaging => Thing::The(Role::Messaging),
+            Reference::Messaging => Thing::The(Only::Messaging),
             _ => return,
         };
         self.thing(thing);
+    }
+
+    fn role(&mut self, role: &Role) {
+        role.visit(&mut |scalar| scalar.references().for_each(|reference| self.reference(reference)));
     }
 
     fn tree(&mut self, tree: &Tree) {

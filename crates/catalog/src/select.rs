@@ -7,9 +7,12 @@ use snafu::Snafu;
 
 use crate::component::Component;
 use crate::names::{Names, uses};
+use crate::place::{Step, complete, parse};
 use crate::release::Release;
+use crate::role::Role;
 use crate::service::{Contribution, Fragment, Service};
 use crate::source::{Source, Wrong};
+use crate::template::Misfit;
 use crate::when::{Circumstances, StorageKind};
 
 /// What one cloud is, as far as the catalog depends on it.
@@ -41,12 +44,10 @@ pub enum SelectError {
         missing: Vec<Missing>,
     },
     /// A file of the catalog is not what it should be, in a way that only this cloud meets.
-    #[snafu(display("the catalog's file of {service} is wrong for this cloud: {problem}"))]
+    #[snafu(display("the catalog is wrong for this cloud"))]
     Wrong {
-        /// Whose file.
-        service: String,
-        /// What is wrong.
-        problem: String,
+        /// Where in which file, and what is wrong there.
+        source: Wrong,
     },
 }
 
@@ -120,16 +121,14 @@ impl CloudCatalog {
         shared: &Source,
         services: impl Iterator<Item = (&'a String, &'a Source)>,
         of: &Circumstances<'_>,
-    ) -> Result<Self, (String, Wrong)> {
-        let in_file = |file: &str| {
-            let file = file.to_owned();
-            move |wrong| (file, wrong)
-        };
-        let shared: BTreeMap<String, Fragment> =
-            shared.select(of).map_err(in_file("common"))?.unwrap_or_default();
+    ) -> Result<Self, Wrong> {
+        let shared: BTreeMap<String, Fragment> = shared.select(of)?.unwrap_or_default();
         let mut all = BTreeMap::new();
         for (name, source) in services {
-            let Some(mut service) = source.select::<Service>(of).map_err(in_file(name))? else { continue };
+            let Some(mut service) = source.select::<Service>(of)? else { continue };
+            if let Some((steps, misfit)) = misfit(&service) {
+                return Err(source.wrong(of, &steps, misfit.what));
+            }
             only_what_is_there(&mut service, &shared);
             for api in service.apis.iter_mut().filter(|api| api.name.is_empty()) {
                 api.name.clone_from(name);
@@ -163,6 +162,31 @@ impl CloudCatalog {
     pub(crate) fn shared(&self) -> &BTreeMap<String, Fragment> {
         &self.shared
     }
+}
+
+/// The first role or list of checks that the agent would not understand, and where it stands.
+fn misfit(service: &Service) -> Option<(Vec<Step>, Misfit)> {
+    let at = |list: &str, index: usize, field: &str, misfit: Misfit| {
+        let path = parse(&format!("{list}[{index}].{field}.{}", misfit.place));
+        (complete(path, &misfit.what), misfit)
+    };
+    let of_role = |role: &Role| match role {
+        Role::Wsgi(_) => None,
+        Role::Agent(role) => role.check().err(),
+    };
+    let components = service.components.iter().enumerate().find_map(|(index, component)| {
+        let role = of_role(&component.role).map(|misfit| at("components", index, "role", misfit));
+        role.or_else(|| {
+            component.health.lists().find_map(|(name, list)| {
+                let misfit = list.check().err()?;
+                Some(at("components", index, &format!("health.{name}"), misfit))
+            })
+        })
+    });
+    components.or_else(|| {
+        let mut jobs = service.jobs.iter().enumerate();
+        jobs.find_map(|(index, job)| Some(at("jobs", index, "role", of_role(&job.role)?)))
+    })
 }
 
 /// What the names of contributed fragments begin with.

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 
 use crate::component::{Component, Need};
+use crate::role::Role;
 use crate::value::{Scalar, SecretKey, Tree, Value};
 
 /// One service of a cloud: an OpenStack service, or one that they need, such as the database.
@@ -318,7 +319,7 @@ pub struct Job {
     #[serde(default)]
     pub secret_mounts: BTreeMap<String, String>,
     /// What the agent does in it.
-    pub role: Tree,
+    pub role: Role,
     /// Environment variables that hold a secret: variable → `NAME` or `NAME/KEY`.
     #[serde(default)]
     pub secret_env: BTreeMap<String, SecretKey>,

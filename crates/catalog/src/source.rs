@@ -8,52 +8,81 @@
 //!   around it.
 //! - `{first: [A, B, …]}` is the first of those that is there; a last one without a condition is the rest.
 
+use std::fmt;
+
 use serde::Deserialize;
 use serde_yaml_ng::with::singleton_map_recursive;
 use serde_yaml_ng::{Mapping, Value};
 
+use crate::place::{self, Step};
 use crate::when::{Circumstances, When};
 
-/// Why a file cannot be read: where in it, and what is wrong there.
-pub(crate) type Wrong = serde_path_to_error::Error<serde_yaml_ng::Error>;
+/// What is wrong with a file, and where.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Wrong {
+    /// The file, below `data/`.
+    pub file: String,
+    /// The line, counted from 1, where it is known.
+    pub line: Option<usize>,
+    /// Where in the data: `components[0].role`.
+    pub place: String,
+    /// What is wrong there.
+    pub what: String,
+}
+
+impl fmt::Display for Wrong {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { file, place, what, .. } = self;
+        match self.line {
+            Some(line) => write!(out, "{file}, line {line} ({place}): {what}"),
+            None => write!(out, "{file} ({place}): {what}"),
+        }
+    }
+}
+
+impl std::error::Error for Wrong {}
 
 /// A YAML file, conditions and all.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Source(Value);
+pub(crate) struct Source {
+    file: String,
+    text: String,
+    value: Value,
+}
 
 impl Source {
     /// Read a file. Aliases and merge keys (`<<`) are resolved here.
-    pub(crate) fn read(text: &str) -> Result<Self, serde_yaml_ng::Error> {
+    pub(crate) fn read(file: &str, text: &str) -> Result<Self, serde_yaml_ng::Error> {
         let mut value: Value = serde_yaml_ng::from_str(text)?;
         value.apply_merge()?;
-        Ok(Self(value))
+        Ok(Self { file: file.to_owned(), text: text.to_owned(), value })
     }
 
     /// The text at a key of the file itself, such as a service's `name`.
     pub(crate) fn text(&self, key: &str) -> Option<&str> {
-        self.0.get(key)?.as_str()
+        self.value.get(key)?.as_str()
     }
 
     /// The condition of the file as a whole.
     pub(crate) fn own_when(&self) -> Option<When> {
-        self.0.get(WHEN).and_then(|when| parse(when).ok())
+        self.value.get(WHEN).and_then(|when| parse(when).ok())
     }
 
     /// Has the file itself that key, whether its value is there or not?
     pub(crate) fn has(&self, key: &str) -> bool {
-        self.0.get(key).is_some()
+        self.value.get(key).is_some()
     }
 
     /// The keys of the mapping at a key, whether their values are there or not.
     pub(crate) fn keys(&self, key: &str) -> impl Iterator<Item = &str> {
-        let mapping = self.0.get(key).and_then(Value::as_mapping);
+        let mapping = self.value.get(key).and_then(Value::as_mapping);
         mapping.into_iter().flat_map(Mapping::keys).filter_map(Value::as_str)
     }
 
     /// Every condition in it, or what is wrong with one, each with its place.
     pub(crate) fn conditions(&self) -> Vec<(String, Result<When, String>)> {
         let mut found = Vec::new();
-        collect(&self.0, "", &mut found);
+        collect(&self.value, "", &mut found);
         found
     }
 
@@ -62,8 +91,19 @@ impl Source {
         &self,
         of: &Circumstances<'_>,
     ) -> Result<Option<T>, Wrong> {
-        let Some(value) = evaluate(&self.0, of) else { return Ok(None) };
-        typed(value).map(Some)
+        let Some(value) = evaluate(&self.value, of) else { return Ok(None) };
+        typed(value).map(Some).map_err(|error| {
+            let what = error.inner().to_string();
+            self.wrong(of, &place::steps(error.path(), &what), what)
+        })
+    }
+
+    /// A complaint about a place in what was evaluated.
+    pub(crate) fn wrong(&self, of: &Circumstances<'_>, steps: &[Step], what: String) -> Wrong {
+        let mut origin = Vec::new();
+        trace(&self.value, steps, of, &mut origin);
+        let (file, line) = (self.file.clone(), place::line(&self.text, &origin));
+        Wrong { file, line, place: place::words(&origin), what }
     }
 }
 
@@ -73,10 +113,13 @@ const VALUE: &str = "value";
 const FIRST: &str = "first";
 
 /// Bare YAML as a type, with enums written as maps of one key, as JSON has them, and not as YAML tags.
-fn typed<T: for<'de> Deserialize<'de>>(value: Value) -> Result<T, Wrong> {
+fn typed<T: for<'de> Deserialize<'de>>(
+    value: Value,
+) -> Result<T, serde_path_to_error::Error<serde_yaml_ng::Error>> {
     let mut track = serde_path_to_error::Track::new();
     let place = serde_path_to_error::Deserializer::new(value, &mut track);
-    singleton_map_recursive::deserialize(place).map_err(|error| Wrong::new(track.path(), error))
+    singleton_map_recursive::deserialize(place)
+        .map_err(|error| serde_path_to_error::Error::new(track.path(), error))
 }
 
 fn parse(when: &Value) -> Result<When, String> {
@@ -140,5 +183,51 @@ fn mapping(items: &Mapping, of: &Circumstances<'_>) -> Option<Value> {
     match there.get(VALUE) {
         Some(value) if when.is_some() && there.len() == 1 => Some(value.clone()),
         _ => Some(Value::Mapping(there)),
+    }
+}
+
+/// The way in the file that leads to a place in what was evaluated, as far as it goes there.
+fn trace(value: &Value, steps: &[Step], of: &Circumstances<'_>, origin: &mut Vec<Step>) {
+    let key = |name: &str| Step::Key(name.to_owned());
+    match value {
+        Value::Mapping(items) => {
+            if let (1, Some(Value::Sequence(alternatives))) = (items.len(), items.get(FIRST)) {
+                let taken = alternatives.iter().position(|alternative| evaluate(alternative, of).is_some());
+                if let Some(taken) = taken {
+                    origin.extend([key(FIRST), Step::Item(taken)]);
+                    trace(&alternatives[taken], steps, of, origin);
+                }
+            } else if let (Some(_), Some(inner), 2) = (items.get(WHEN), items.get(VALUE), items.len()) {
+                origin.push(key(VALUE));
+                trace(inner, steps, of, origin);
+            } else if let Some((step @ Step::Key(name), rest)) = steps.split_first() {
+                origin.push(step.clone());
+                if let Some(inner) = items.get(name.as_str()) {
+                    trace(inner, rest, of, origin);
+                }
+            }
+        }
+        Value::Sequence(items) => {
+            let Some((Step::Item(wanted), rest)) = steps.split_first() else { return };
+            let mut before = 0;
+            for (number, item) in items.iter().enumerate() {
+                let spread = item.get(WHEN).is_some() && item.get(VALUE).is_some_and(Value::is_sequence);
+                let (count, inner) = match evaluate(item, of) {
+                    Some(Value::Sequence(several)) if spread => {
+                        let within = [&[Step::Item(wanted.saturating_sub(before))], rest].concat();
+                        (several.len(), within)
+                    }
+                    Some(_) => (1, rest.to_vec()),
+                    None => (0, Vec::new()),
+                };
+                if *wanted < before + count {
+                    origin.push(Step::Item(number));
+                    trace(item, &inner, of, origin);
+                    return;
+                }
+                before += count;
+            }
+        }
+        _ => {}
     }
 }

@@ -14,10 +14,6 @@ use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 pub enum Reference {
     /// `${database:NAME}`: the SQLAlchemy URL of that database, with the service's own account. Secret.
     Database(String),
-    /// `${database-host}`: the DNS name by which the database is reached, one writer at a time.
-    DatabaseHost,
-    /// `${database-account}`: the service's own account there; its password is the secret `db-SERVICE`.
-    DatabaseAccount,
     /// `${messaging}`: the oslo.messaging `transport_url` of the service's own vhost. Secret.
     Messaging,
     /// `${url:SERVICE}`: the internal base URL of that service's API, without a trailing slash.
@@ -188,8 +184,6 @@ impl Reference {
             "ovsdb" => named(Self::Ovsdb),
             "replicas" => named(Self::ReplicaCount),
             "network" => NetworkFact::parse(name).map(Self::Network),
-            "database-host" => Ok(Self::DatabaseHost),
-            "database-account" => Ok(Self::DatabaseAccount),
             "messaging" => Ok(Self::Messaging),
             "workers" => Ok(Self::Workers),
             "memory" => Ok(Self::MemoryMib),

@@ -2,9 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use oaas_catalog::{
-    Catalog, CloudCatalog, Facts, Need, Release, Scalar, SelectError, Service, StorageKind, Tree,
-};
+use oaas_catalog::{Catalog, CloudCatalog, Facts, Need, Release, SelectError, Service, StorageKind};
 
 /// A service with a condition wherever one may stand.
 const CONDITIONAL: &str = r#"
@@ -26,7 +24,7 @@ fragments:
         reads: [x, {when: {with: [horizon]}, value: [y, z]}]
   dashboard: {when: {with: [horizon]}, options: {dashboard: {url: "${host:horizon}"}}}
 jobs:
-  - {name: oracle-pool, when: {storage: ceph}, title: makes a pool, image: openstack, role: {process: {}}}
+  - {name: oracle-pool, when: {storage: ceph}, title: makes a pool, image: openstack, role: {process: {program: {command: [sleep]}}}}
 components:
   - name: oracle
     kind: deployment
@@ -46,7 +44,7 @@ components:
     when: {until: "2026.1"}
     kind: deployment
     image: openstack
-    role: {process: {}}
+    role: {process: {program: {command: [sleep]}}}
     resources: {cpu_millis: 10, memory_mib: 64, memory_limit_mib: 256}
 "#;
 
@@ -105,14 +103,8 @@ fn each_condition_is_evaluated_where_it_stands() {
     assert_eq!(module(service), "new:app");
 }
 
-fn module(service: &Service) -> String {
-    let Tree::Map(role) = &service.components[0].role else { panic!("a role is a mapping") };
-    let Tree::Map(wsgi) = &role["wsgi"] else { panic!("it has settings") };
-    match &wsgi["module"] {
-        Tree::Leaf(Scalar::Text(segments)) => format!("{segments:?}").split('"').nth(1).map(str::to_owned),
-        _ => None,
-    }
-    .expect("a text")
+fn module(service: &Service) -> &str {
+    &service.components[0].role.wsgi().expect("an application").module
 }
 
 /// A service of another release is off, whatever profile and resource say.

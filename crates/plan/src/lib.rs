@@ -12,14 +12,19 @@
 //! release's name stands in this crate: all such knowledge is in `oaas-catalog` (a test of the repository checks it).
 
 mod amounts;
+mod assemble;
 mod blueprint;
+mod components;
 mod content;
 mod credentials;
 mod diff;
 mod document;
+mod error;
+mod files;
 mod fingerprint;
 mod gates;
 mod given;
+mod health;
 mod inputs;
 mod jobs;
 mod network;
@@ -28,6 +33,7 @@ mod options;
 mod overrides;
 mod problem;
 mod publish;
+mod registrations;
 mod report;
 mod resolve;
 mod roll;
@@ -36,11 +42,10 @@ mod select;
 mod sensitive;
 mod validate;
 mod volumes;
+mod wsgi;
 
-pub use blueprint::{
-    Access, ApiPlan, Blueprint, ComponentPlan, JobPlan, PlanError, PortPlan, RegisteredApi, RegisteredUser,
-    Registration, blueprint,
-};
+pub use assemble::blueprint;
+pub use blueprint::{ApiPlan, Blueprint, ComponentPlan, JobPlan, PortPlan};
 pub use content::declared;
 pub use credentials::{
     AUTHORITY, CredentialKind, CredentialSpec, Credentials, credentials, keypair_secret, password_secret,
@@ -48,6 +53,7 @@ pub use credentials::{
 };
 pub use diff::{Change, ChangeKind, diff};
 pub use document::{Content, Document, PublicEndpointModel, PublicRoute};
+pub use error::PlanError;
 pub use gates::{Gate, Gates, Wait, gates};
 pub use given::given;
 pub use inputs::{
@@ -58,6 +64,7 @@ pub use nodes::{NodePlan, node_plans, node_selector};
 pub use overrides::ReplicaOwner;
 pub use problem::Problem;
 pub use publish::{PublishPlan, wanted_ports};
+pub use registrations::{Access, RegisteredApi, RegisteredUser, Registration};
 pub use report::{Progress, Report, report};
 pub use roll::{NodePod, NodeWorkload, roll};
 pub use secrets::{SecretKey, secret_keys};

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use oaas_agent_config::MessagingAccount;
 use oaas_catalog::{
-    Api, CloudCatalog, Component, Expose, Provides, Published, Reference, Release, Scalar, Segment, Service,
+    Api, CloudCatalog, Component, Expose, Fill, Provides, Published, Reference, Release, Scalar, Service,
     Statistics, Tree, Value, WorkloadKind,
 };
 use serde_json::json;
@@ -97,7 +98,8 @@ impl<'a> World<'a> {
         volumes <= 1 && self.component(name).is_some_and(one)
     }
 
-    fn port(&self, name: &str) -> u16 {
+    /// The first port of a component.
+    pub(crate) fn port(&self, name: &str) -> u16 {
         self.component(name).and_then(|(_, component)| component.ports.first()).map_or(0, |port| port.port)
     }
 
@@ -199,8 +201,6 @@ impl<'a> World<'a> {
         let limits = || place.component.map(|component| resources(self.inputs, place.service, component));
         match reference {
             Reference::Database(name) => self.database_url(name),
-            Reference::DatabaseHost => self.database_server().map(|(host, _)| host).unwrap_or_default(),
-            Reference::DatabaseAccount => account(&place.service.name),
             Reference::Messaging => self.transport_url(&place.service.name),
             Reference::Url(name) => self.internal_url(name),
             Reference::Public(name) => self.public_url(name),
@@ -241,20 +241,14 @@ impl<'a> World<'a> {
         }
     }
 
+    /// References as they are filled in for somebody.
+    pub(crate) fn at<'w>(&'w self, place: Place<'w>) -> At<'w, 'a> {
+        At { world: self, place }
+    }
+
     /// The text of a scalar.
     pub(crate) fn text(&self, place: Place<'_>, scalar: &Scalar) -> String {
-        match scalar {
-            Scalar::Text(segments) => segments
-                .iter()
-                .map(|segment| match segment {
-                    Segment::Text(text) => text.clone(),
-                    Segment::Reference(reference) => self.reference(place, reference),
-                })
-                .collect(),
-            Scalar::Integer(value) => value.to_string(),
-            Scalar::Float(value) => value.to_string(),
-            Scalar::Bool(value) => value.to_string(),
-        }
+        scalar.filled(&self.at(place))
     }
 
     /// The texts of an option's value.
@@ -262,61 +256,19 @@ impl<'a> World<'a> {
         value.scalars().iter().map(|scalar| self.text(place, scalar)).collect()
     }
 
-    /// Nested data with every reference resolved. A list item that is one reference to several things becomes as many
-    /// items; a leaf that is one reference to a number or a truth value becomes that.
+    /// Nested data with every reference resolved.
     pub(crate) fn tree(&self, place: Place<'_>, tree: &Tree) -> serde_json::Value {
-        match tree {
-            Tree::Null => serde_json::Value::Null,
-            Tree::Leaf(Scalar::Integer(value)) => json!(value),
-            Tree::Leaf(Scalar::Float(value)) => json!(value),
-            Tree::Leaf(Scalar::Bool(value)) => json!(value),
-            Tree::Leaf(scalar) => match alone(scalar) {
-                Some(Reference::MessagingAccounts) => self.messaging_accounts(),
-                Some(
-                    reference @ (Reference::Workers
-                    | Reference::MemoryMib
-                    | Reference::MemoryBytes
-                    | Reference::NewCloud
-                    | Reference::ReplicaCount(_)),
-                ) => serde_json::from_str(&self.reference(place, reference)).unwrap_or_default(),
-                _ => json!(self.text(place, scalar)),
-            },
-            Tree::List(items) => items
-                .iter()
-                .flat_map(|item| {
-                    let several = match item {
-                        Tree::Leaf(scalar) => match alone(scalar) {
-                            Some(Reference::Members(name)) => Some(self.members(name)),
-                            Some(Reference::Hosts(name)) => Some(self.hosts(name)),
-                            Some(Reference::Ovsdb(name)) => Some(self.ovsdb(name)),
-                            _ => None,
-                        },
-                        _ => None,
-                    };
-                    match several {
-                        Some(texts) => texts.into_iter().map(|text| json!(text)).collect(),
-                        None => vec![self.tree(place, item)],
-                    }
-                })
-                .collect(),
-            Tree::Map(items) => items
-                .iter()
-                .map(|(key, item)| (key.clone(), self.tree(place, item)))
-                .collect::<serde_json::Map<_, _>>()
-                .into(),
-        }
+        tree.filled(&self.at(place))
     }
 
-    fn messaging_accounts(&self) -> serde_json::Value {
-        self.services
-            .iter()
-            .filter(|service| service.messaging)
-            .map(|service| {
-                json!({
-                    "user": account(&service.name),
-                    "password_file": format!("{ACCOUNTS}/mq-{}", service.name),
-                    "vhost": service.name,
-                })
+    fn messaging_accounts(&self) -> Vec<MessagingAccount> {
+        let services = self.services.iter().filter(|service| service.messaging);
+        services
+            .map(|service| MessagingAccount {
+                user: account(&service.name),
+                password_file: format!("{ACCOUNTS}/mq-{}", service.name).into(),
+                vhost: service.name.clone(),
+                monitoring: false,
             })
             .collect()
     }
@@ -340,13 +292,36 @@ impl<'a> World<'a> {
 /// The name of the region.
 pub(crate) const REGION: &str = "RegionOne";
 
-fn alone(scalar: &Scalar) -> Option<&Reference> {
-    match scalar {
-        Scalar::Text(segments) => match segments.as_slice() {
-            [Segment::Reference(reference)] => Some(reference),
+/// What references stand for in one place of a cloud.
+pub(crate) struct At<'w, 'a> {
+    world: &'w World<'a>,
+    place: Place<'w>,
+}
+
+impl Fill for At<'_, '_> {
+    fn text(&self, reference: &Reference) -> String {
+        self.world.reference(self.place, reference)
+    }
+
+    fn value(&self, reference: &Reference) -> Option<serde_json::Value> {
+        match reference {
+            Reference::MessagingAccounts => Some(json!(self.world.messaging_accounts())),
+            Reference::Workers
+            | Reference::MemoryMib
+            | Reference::MemoryBytes
+            | Reference::NewCloud
+            | Reference::ReplicaCount(_) => serde_json::from_str(&self.text(reference)).ok(),
             _ => None,
-        },
-        _ => None,
+        }
+    }
+
+    fn several(&self, reference: &Reference) -> Option<Vec<String>> {
+        match reference {
+            Reference::Members(name) => Some(self.world.members(name)),
+            Reference::Hosts(name) => Some(self.world.hosts(name)),
+            Reference::Ovsdb(name) => Some(self.world.ovsdb(name)),
+            _ => None,
+        }
     }
 }
 

@@ -145,7 +145,7 @@ fn what_needs_what(inputs: &Inputs<'_>, problems: &mut Problems) {
                 problems.add(format!("spec.services.{service}.enabled"), missing.to_string(), Some(hint));
             }
         }
-        Err(wrong @ SelectError::Wrong { .. }) => problems.add("spec", wrong.to_string(), None),
+        Err(SelectError::Wrong { source }) => problems.add("spec", source.to_string(), None),
     }
 }
 

@@ -60,7 +60,7 @@ fn the_agent_understands_every_configuration() {
     let mut seen = 0;
     for document in documents.filter(|document| document.path.ends_with("/agent.json")) {
         let text = text::write(document);
-        let parsed: Result<oaas_agent::config::AgentConfig, _> = serde_json::from_str(&text);
+        let parsed: Result<oaas_agent_config::AgentConfig, _> = serde_json::from_str(&text);
         if let Err(error) = parsed {
             panic!("{error}\n{text}");
         }

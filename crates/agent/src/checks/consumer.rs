@@ -6,10 +6,10 @@ use std::fmt::Write as _;
 use snafu::ResultExt as _;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
+use super::error::{Error, TalkSnafu, UnwellSnafu};
 use super::wire::AMQP_HEADER;
-use super::{Error, TalkSnafu, UnwellSnafu};
-use crate::config::ConsumerProbe;
 use crate::tls::{self, Stream};
+use oaas_agent_config::ConsumerProbe;
 
 /// Frames are smaller than this before a larger size was agreed on (section 4.2.3 of the protocol).
 const FRAME_LIMIT: usize = 64 * 1024;

@@ -5,9 +5,9 @@ use std::time::Duration;
 use reqwest::{Certificate, Client, Url, redirect};
 use snafu::ResultExt as _;
 
-use super::{Error, HttpSnafu, UnwellSnafu};
-use crate::config::{HttpProbe, TlsTrust};
+use super::error::{Error, HttpSnafu, UnwellSnafu};
 use crate::tls;
+use oaas_agent_config::{HttpProbe, TlsTrust};
 
 /// How much of a body is read.
 const BODY_LIMIT: usize = 64 * 1024;

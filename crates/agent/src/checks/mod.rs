@@ -1,84 +1,24 @@
 //! Checks: one question with a time limit each, and the reason when the answer is not good.
 
 mod consumer;
+mod database;
+mod error;
 mod http;
-pub mod mysql;
+mod node;
 mod wire;
 mod worker;
 
 use std::time::Duration;
 
+pub use error::Error;
 pub(crate) use http::get;
-use oaas_feedback::{Explain, Kind};
-use snafu::Snafu;
+use oaas_agent_config::{Check, Probe, Program};
 use tokio::sync::Mutex;
 use tokio::time::timeout;
 
-use crate::config::{Check, Probe};
 use crate::context::Context;
 use crate::error::chain;
 use crate::program;
-use crate::{roles, tls};
-
-/// Why a check fails.
-#[derive(Debug, Snafu)]
-#[snafu(visibility(pub))]
-pub enum Error {
-    /// No connection, or no TLS.
-    #[snafu(transparent)]
-    Connect {
-        /// Why.
-        source: tls::Error,
-    },
-    /// The connection broke.
-    #[snafu(display("failed to talk to {target}"))]
-    Talk {
-        /// Whom it asked.
-        target: String,
-        /// Why.
-        source: std::io::Error,
-    },
-    /// No HTTP answer.
-    #[snafu(display("failed to get {url}"))]
-    Http {
-        /// The URL.
-        url: String,
-        /// Why.
-        source: reqwest::Error,
-    },
-    /// No answer of a database.
-    #[snafu(transparent)]
-    Mysql {
-        /// Why.
-        source: mysql::Error,
-    },
-    /// A program failed.
-    #[snafu(transparent)]
-    Program {
-        /// Why.
-        source: program::Error,
-    },
-    /// `/proc` cannot be read.
-    #[snafu(display("failed to look at process {pid}"))]
-    Proc {
-        /// Process id.
-        pid: i32,
-        /// Why.
-        source: std::io::Error,
-    },
-    /// There was an answer, and it is not the one wanted.
-    #[snafu(display("{what}"))]
-    Unwell {
-        /// The answer in words.
-        what: String,
-    },
-}
-
-impl Explain for Error {
-    fn kind(&self) -> Kind {
-        Kind::NotReady
-    }
-}
 
 /// A check with what it remembers between two questions.
 pub struct Checker {
@@ -118,20 +58,20 @@ impl Checker {
             Probe::Amqp(probe) => wire::amqp(probe).await,
             Probe::Consumer(probe) => consumer::ask(probe).await,
             Probe::Memcached(probe) => wire::memcached(probe).await,
-            Probe::Mysql(probe) => mysql::ask(probe).await,
-            Probe::Wsrep(probe) => mysql::ask_wsrep(probe).await,
+            Probe::Mysql(probe) => database::ask(probe).await,
+            Probe::Wsrep(probe) => database::ask_wsrep(probe).await,
             Probe::Worker(probe) => {
                 let roots: Vec<i32> = self.context.programs().iter().map(|running| running.pid).collect();
                 worker::ask(probe, &roots, &mut *self.worker.lock().await)
             }
             Probe::Command(probe) => {
-                let program = crate::config::Program::new(probe.argv.iter().cloned());
+                let program = Program::new(probe.argv.iter().cloned());
                 program::finish(&self.check.name, &program, None, self.time_limit())
                     .await?
                     .success(&self.check.name)?;
                 Ok(())
             }
-            Probe::Node(probe) => roles::node::ask(probe, &self.context).await,
+            Probe::Node(probe) => node::ask(probe).await,
         }
     }
 }

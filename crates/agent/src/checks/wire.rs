@@ -3,9 +3,9 @@
 use snafu::ResultExt as _;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-use super::{Error, TalkSnafu, UnwellSnafu};
-use crate::config::{AmqpProbe, MemcachedProbe, TcpProbe};
+use super::error::{Error, TalkSnafu, UnwellSnafu};
 use crate::tls;
+use oaas_agent_config::{AmqpProbe, MemcachedProbe, TcpProbe};
 
 /// A TCP connection is accepted.
 pub(super) async fn tcp(probe: &TcpProbe) -> Result<(), Error> {

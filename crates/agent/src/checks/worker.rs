@@ -5,8 +5,8 @@ use std::fs;
 use std::io;
 use std::time::{Duration, Instant};
 
-use super::{Error, UnwellSnafu};
-use crate::config::WorkerProbe;
+use super::error::{Error, UnwellSnafu};
+use oaas_agent_config::WorkerProbe;
 
 /// What `/proc` said about one process at one moment.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,9 +1,9 @@
 //! Any process: prepared, started, and left to its checks.
 
-use crate::config::Process;
 use crate::context::{Context, Outcome, Role};
 use crate::error::Failure;
 use crate::prepare::prepare;
+use oaas_agent_config::Process;
 
 impl Role for Process {
     async fn run(&self, context: &Context) -> Result<Outcome, Failure> {

@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 
 use mysql_async::prelude::Queryable as _;
 use nix::sys::signal::Signal;
-use oaas_agent::checks::mysql;
-use oaas_agent::config::{MysqlServer, TlsTrust};
+use oaas_agent::mysql;
+use oaas_agent_config::{MysqlServer, TlsTrust};
 use serde_json::{Value, json};
 
 use crate::pod::{Network, Pod};

@@ -22,12 +22,12 @@ use tokio::time::{Instant, sleep};
 use tracing::info;
 
 use self::decide::{Decision, Found, MARKER, Marker, decide};
-use crate::checks::mysql::{self, QuerySnafu, column, read_password};
-use crate::config::{LoadSchema, MysqlServer, Program, SchemaDatabase};
 use crate::context::{Context, Outcome, Role};
 use crate::error::Failure;
+use crate::mysql::{self, QuerySnafu, column, read_password};
 use crate::roles::mariadb::accounts::{Account, ensure_grant, quote, quote_name};
 use crate::{prepare, program};
+use oaas_agent_config::{LoadSchema, MysqlServer, Program, SchemaDatabase};
 
 /// How long another loader of the same database is waited for, in seconds.
 const LOCK_SECONDS: u32 = 600;
@@ -114,21 +114,22 @@ fn default_charset() -> String {
 impl Role for LoadSchema {
     async fn run(&self, context: &Context) -> Result<Outcome, Failure> {
         let index = read_index(&self.index)?;
-        let mut conn = self.connect(context).await?;
+        let loader = Loader(self);
+        let mut conn = loader.connect(context).await?;
         let mut behind = None;
         for database in &self.databases {
             context.waits_for(format!("the schema of {}", database.name));
             let snapshot = snapshot(&index, database, &self.index)?;
-            if let Some(what) = self.bring_up(&mut conn, database, snapshot, context).await? {
+            if let Some(what) = loader.bring_up(&mut conn, database, snapshot, context).await? {
                 behind.get_or_insert((database.name.clone(), what));
             }
         }
         for account in &self.accounts {
-            self.ensure_account(&mut conn, account).await?;
+            loader.ensure_account(&mut conn, account).await?;
         }
         if let Some((database, what)) = behind {
             let sync = self.sync.as_ref().context(NeedsMigrationSnafu { database, what })?;
-            self.migrate(&mut conn, sync, &index, context).await?;
+            loader.migrate(&mut conn, sync, &index, context).await?;
         }
         // All is committed; a lost goodbye is no failure.
         let _ = conn.disconnect().await;
@@ -137,16 +138,19 @@ impl Role for LoadSchema {
     }
 }
 
-impl LoadSchema {
+/// The work of the role.
+struct Loader<'a>(&'a LoadSchema);
+
+impl Loader<'_> {
     /// Connect, waiting for the server as long as allowed.
     async fn connect(&self, context: &Context) -> Result<Conn, Failure> {
         let start = Instant::now();
         loop {
-            match mysql::connect(&self.server).await {
+            match mysql::connect(&self.0.server).await {
                 Ok(conn) => return Ok(conn),
-                Err(source) if start.elapsed() > Duration::from_secs(self.wait_seconds) => {
+                Err(source) if start.elapsed() > Duration::from_secs(self.0.wait_seconds) => {
                     return Err(source)
-                        .context(UnreachableSnafu { seconds: self.wait_seconds })
+                        .context(UnreachableSnafu { seconds: self.0.wait_seconds })
                         .map_err(Into::into);
                 }
                 Err(error) => context.waits_for(format!("the database: {}", crate::error::chain(&error))),
@@ -207,7 +211,7 @@ impl LoadSchema {
         context: &Context,
     ) -> Result<(), Failure> {
         let name = &database.name;
-        let file = snapshot_file(&self.index, database);
+        let file = snapshot_file(&self.0.index, database);
         let dump = read_snapshot(&file, &snapshot.sha256)?;
         let (quoted, marker) = (quote_name(name), quote_name(MARKER));
         let collation = snapshot.collation.as_deref();
@@ -225,14 +229,14 @@ impl LoadSchema {
                 .await
                 .context(QuerySnafu { what: format!("prepare the database {name}") })?;
         }
-        let options = ClientOptions::write(&self.server)?;
+        let options = ClientOptions::write(&self.0.server)?;
         let mut client = Program::new([
             "mariadb".to_owned(),
             format!("--defaults-file={}", options.path.display()),
             "--batch".to_owned(),
             format!("--database={name}"),
         ]);
-        if self.single_member && is_alone(conn).await? {
+        if self.0.single_member && is_alone(conn).await? {
             client.command.push("--init-command=SET SESSION wsrep_on = OFF".to_owned());
         }
         let what = format!("mariadb (loads {name})");
@@ -256,8 +260,8 @@ impl LoadSchema {
     ) -> Result<(), Failure> {
         context.waits_for("the service's own migration");
         context.finish("migration", sync, SYNC_LIMIT).await?.success("migration")?;
-        for database in &self.databases {
-            let snapshot = snapshot(index, database, &self.index)?;
+        for database in &self.0.databases {
+            let snapshot = snapshot(index, database, &self.0.index)?;
             let after = decide(&look(conn, &database.name, &snapshot.table).await?, &snapshot.heads);
             let what = format!("{after}, after its migration");
             ensure!(after == Decision::Done, NeedsMigrationSnafu { database: &database.name, what });
@@ -268,7 +272,7 @@ impl LoadSchema {
     async fn ensure_account(
         &self,
         conn: &mut Conn,
-        account: &crate::config::SchemaAccount,
+        account: &oaas_agent_config::SchemaAccount,
     ) -> Result<(), Failure> {
         let password = read_password(&account.user, &account.password_file)?;
         let wanted = Account { user: &account.user, password: &password };

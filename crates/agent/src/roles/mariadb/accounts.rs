@@ -8,8 +8,8 @@ use mysql_async::prelude::Queryable as _;
 use snafu::ResultExt as _;
 use tracing::info;
 
-use crate::checks::mysql::{Error, QuerySnafu, column, read_password};
-use crate::config::{ServerAccount, ServerAccountKind};
+use crate::mysql::{Error, QuerySnafu, column, read_password};
+use oaas_agent_config::{ServerAccount, ServerAccountKind};
 
 /// What an account may do: the privileges, and what stands behind the name in GRANT.
 const fn grant(kind: ServerAccountKind) -> (&'static str, &'static str) {

@@ -36,12 +36,11 @@ use self::decide::{Decision, Intent, Position, Report, Serving, Volume, Wait, de
 use self::server::Start;
 use self::volume::Store;
 use self::writer::Labels;
-use crate::checks;
-use crate::checks::mysql;
-use crate::config::{Mariadb, Role as RoleConfig};
 use crate::context::{Context, Outcome, Phase, Role};
 use crate::error::{Failure, chain};
-use crate::{prepare, run};
+use crate::{checks, mysql};
+use crate::{config_file, prepare};
+use oaas_agent_config::{Mariadb, Role as RoleConfig};
 
 /// How long a new data directory may take.
 const INSTALL_LIMIT: Duration = Duration::from_mins(5);
@@ -280,7 +279,7 @@ impl Member {
 
     /// Take over what may change while the agent runs. A file that is half written or wrong changes nothing.
     fn follow_config(&mut self) -> bool {
-        match run::read_config(self.context.config_path()) {
+        match config_file::read(self.context.config_path()) {
             Ok(fresh) => match fresh.role {
                 RoleConfig::Mariadb(fresh) if fresh != self.config => {
                     self.config = fresh;

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::decide::Position;
-use crate::config::{Mariadb, Program, TlsFiles};
+use oaas_agent_config::{Mariadb, Program, TlsFiles};
 
 /// Where the agent writes its options file and the TLS files: beside the socket.
 pub fn run_dir(config: &Mariadb) -> PathBuf {

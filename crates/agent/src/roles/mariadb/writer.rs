@@ -14,8 +14,8 @@ use serde_json::{Value, json};
 use snafu::{ResultExt as _, Snafu, ensure};
 
 use super::decide::Report;
-use crate::config::WriterLabel;
 use crate::tls;
+use oaas_agent_config::WriterLabel;
 
 /// How long the API server may take.
 const LIMIT: Duration = Duration::from_secs(2);

@@ -5,11 +5,11 @@ use std::path::Path;
 use serde_json::json;
 use snafu::ResultExt as _;
 
-use super::config::{NovaCompute, VirtType};
 use super::error::{Error, ReadSnafu, UnsafeSnafu};
 use super::{libvirt, system};
-use crate::config::Program;
 use crate::context::Context;
+use oaas_agent_config::Program;
+use oaas_agent_config::{NovaCompute, VirtType};
 
 /// The name of the file in Nova's state directory by which a compute node is known for ever.
 const COMPUTE_ID: &str = "compute_id";

@@ -5,11 +5,11 @@ use std::path::PathBuf;
 use serde_json::json;
 use tracing::warn;
 
-use super::config::OvnController;
 use super::error::Error;
 use super::{jsonrpc, ovsdb, system, vswitch};
-use crate::config::Program;
 use crate::context::Context;
+use oaas_agent_config::Program;
+use oaas_agent_config::{INTEGRATION_BRIDGE, OvnController};
 
 /// The control socket.
 fn control_socket(role: &OvnController) -> PathBuf {
@@ -22,7 +22,7 @@ pub async fn run(role: &OvnController, context: &Context) -> Result<(), Error> {
     system::make_directory(&role.run_directory)?;
     let datapath = system::wait_for(context, "Open vSwitch on this node", async || {
         let settings = vswitch::datapath(&role.vswitch_run_directory).await?;
-        let unwell = vswitch::bridge_is_unwell(&database, vswitch::INTEGRATION_BRIDGE).await?;
+        let unwell = vswitch::bridge_is_unwell(&database, INTEGRATION_BRIDGE).await?;
         Ok(settings.filter(|_| unwell.is_none()))
     })
     .await;

@@ -10,9 +10,9 @@ use snafu::{OptionExt as _, ResultExt as _};
 use tokio::time::sleep;
 
 use super::error::{EnvironmentSnafu, Error, ParseSnafu, ReadSnafu, WriteSnafu};
-use crate::config::Program;
 use crate::context::Context;
 use crate::program;
+use oaas_agent_config::Program;
 
 /// How long a helper such as `ip` may take.
 const HELPER: Duration = Duration::from_secs(30);

@@ -7,7 +7,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 
-use crate::config::MessagingAccount;
+use oaas_agent_config::MessagingAccount;
 
 /// The file of definitions. Holds hashes of passwords: no `Debug`.
 #[derive(Clone, PartialEq, Eq, Serialize)]

@@ -28,11 +28,11 @@ use tracing::{info, warn};
 
 use self::definitions::{Definitions, definitions, users};
 use self::settings::{Files, RUN_DIR};
-use crate::checks::mysql::read_password;
-use crate::config::{Rabbitmq, Role as RoleConfig};
 use crate::context::{Context, Outcome, Role};
 use crate::error::{Failure, chain};
-use crate::{prepare, run};
+use crate::mysql::read_password;
+use crate::{config_file, prepare};
+use oaas_agent_config::{Rabbitmq, Role as RoleConfig};
 
 /// Between two looks at the accounts.
 const FOLLOW: Duration = Duration::from_secs(5);
@@ -187,7 +187,7 @@ impl Member {
     /// Compare what is wanted now with what the server was told, and tell it the difference.
     async fn tell(&self, told: &Wanted) -> Result<Option<Wanted>, Failure> {
         self.copy_tls()?;
-        let config = match run::read_config(self.context.config_path()) {
+        let config = match config_file::read(self.context.config_path()) {
             Ok(config) => config,
             Err(error) => {
                 warn!(target: "oaas_agent", "goes on with the former configuration: {}", chain(&error));

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
-use crate::config::{Program, Rabbitmq, TlsFiles};
+use oaas_agent_config::{Program, Rabbitmq, TlsFiles};
 
 /// Where Debian's package has the scripts that do not change user by themselves.
 const SCRIPTS: &str = "/usr/lib/rabbitmq/bin";

@@ -3,8 +3,8 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
-use super::super::config::Libvirt;
 use super::guests::Treatment;
+use oaas_agent_config::Libvirt;
 
 /// Where the certificates stand under the names that libvirt's and QEMU's migration want.
 pub const PKI: &str = "/run/oaas/libvirt-pki";
@@ -108,8 +108,8 @@ pub const WRAPPER_HEAD: &str = "#!/bin/bash\n# Guests are not offered to send la
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::TlsFiles;
-    use crate::roles::node::config::Migration;
+    use oaas_agent_config::Migration;
+    use oaas_agent_config::TlsFiles;
 
     fn role(migration: Option<Migration>) -> Libvirt {
         let mut role: Libvirt = serde_json::from_str("{}").unwrap();

@@ -11,11 +11,11 @@ use snafu::ResultExt as _;
 use tokio::time::sleep;
 use tracing::info;
 
-use super::super::config::{Libvirt, VirtType, VirtTypeChoice};
 use super::super::error::{Error, ReadSnafu, UnfitSnafu};
 use super::super::system;
-use crate::config::Program;
 use crate::program;
+use oaas_agent_config::Program;
+use oaas_agent_config::{Libvirt, VirtType, VirtTypeChoice};
 
 /// Where the result is kept; on the node, so that a restart of the pod need not probe again.
 const MEMORY: &str = "/var/lib/libvirt/oaas-kvm-probe.json";

@@ -24,11 +24,11 @@ use tracing::{info, warn};
 
 pub use guests::{Hook, Treatment, hook};
 
-use super::config::{Datapath, Libvirt, VirtType};
 use super::error::{Error, ReadSnafu};
 use super::{system, vswitch};
-use crate::config::Program;
 use crate::context::Context;
+use oaas_agent_config::Program;
+use oaas_agent_config::{Datapath, Libvirt, VirtType};
 
 /// The file, in libvirt's run directory, that tells nova-compute how guests are run.
 pub const VIRT_TYPE_FILE: &str = "oaas-virt-type";
@@ -126,7 +126,7 @@ async fn write_files(role: &Libvirt, treatment: &Treatment) -> Result<(), Error>
 }
 
 /// The certificates under the names that libvirt's and QEMU's migration want, readable for guests' processes.
-async fn write_pki(role: &Libvirt, tls: &crate::config::TlsFiles) -> Result<(), Error> {
+async fn write_pki(role: &Libvirt, tls: &oaas_agent_config::TlsFiles) -> Result<(), Error> {
     let pki = Path::new(files::PKI);
     system::make_directory(pki)?;
     for (from, names) in [

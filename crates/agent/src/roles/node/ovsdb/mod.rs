@@ -23,11 +23,11 @@ use decide::{
     ClusterStatus, Decision, File, Lead, Member, Peer, Remembered, decide, lead, ordinal, parse_status,
 };
 
-use super::config::{OvnDatabase, Ovsdb};
 use super::error::{Error, UnfitSnafu, UnsafeSnafu};
 use super::{jsonrpc, system};
-use crate::config::{Program, TlsFiles};
 use crate::context::Context;
+use oaas_agent_config::{OvnDatabase, Ovsdb};
+use oaas_agent_config::{Program, TlsFiles};
 
 /// How often the others are asked while nothing is decided.
 const UNDECIDED: Duration = Duration::from_millis(500);
@@ -37,52 +37,6 @@ const TEND: Duration = Duration::from_secs(3);
 
 /// How long another member's agent may take to answer.
 const PEER_LIMIT: Duration = Duration::from_secs(2);
-
-impl OvnDatabase {
-    /// The schema's name.
-    pub const fn schema(self) -> &'static str {
-        match self {
-            Self::Nb => "OVN_Northbound",
-            Self::Sb => "OVN_Southbound",
-        }
-    }
-
-    const fn short(self) -> &'static str {
-        match self {
-            Self::Nb => "nb",
-            Self::Sb => "sb",
-        }
-    }
-
-    fn schema_file(self) -> String {
-        format!("/usr/share/ovn/ovn-{}.ovsschema", self.short())
-    }
-
-    /// The port that clients connect to.
-    pub const fn client_port(self) -> u16 {
-        match self {
-            Self::Nb => 6641,
-            Self::Sb => 6642,
-        }
-    }
-
-    /// The port that members talk to each other on.
-    pub const fn cluster_port(self) -> u16 {
-        match self {
-            Self::Nb => 6643,
-            Self::Sb => 6644,
-        }
-    }
-
-    /// The control socket, in the directory of sockets; the names are those that OVN's own tools look for.
-    pub fn control_socket(self, run_directory: &Path) -> PathBuf {
-        run_directory.join(format!("ovn{}_db.ctl", self.short()))
-    }
-
-    fn client_socket(self, run_directory: &Path) -> PathBuf {
-        run_directory.join(format!("ovn{}_db.sock", self.short()))
-    }
-}
 
 /// What a member reports in `/status`; other members' agents read it too.
 #[derive(Debug, Clone, PartialEq, Serialize)]

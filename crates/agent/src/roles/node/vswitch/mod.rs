@@ -20,13 +20,13 @@ use serde_json::{Value, json};
 use tokio::time::sleep;
 use tracing::{info, warn};
 
-use super::config::{Datapath, NodeNetwork, OpenVswitch};
 use super::error::Error;
 use super::{jsonrpc, system};
-use crate::config::Program;
 use crate::context::Context;
+use oaas_agent_config::Program;
+use oaas_agent_config::{Datapath, INTEGRATION_BRIDGE, NodeNetwork, OpenVswitch};
 
-pub use plan::{INTEGRATION_BRIDGE, Tunnel};
+pub use plan::Tunnel;
 use plan::{MARK, Observed, Plan, TUNNEL_BRIDGE, Wanted};
 
 const SCHEMA: &str = "/usr/share/openvswitch/vswitch.ovsschema";

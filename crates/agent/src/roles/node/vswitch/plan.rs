@@ -6,11 +6,8 @@ use std::net::IpAddr;
 use serde::{Deserialize, Serialize};
 use snafu::{OptionExt as _, ensure};
 
-use super::super::config::{Datapath, DatapathChoice, NodeNetwork};
 use super::super::error::{Error, UnfitSnafu};
-
-/// OVN's bridge.
-pub const INTEGRATION_BRIDGE: &str = "br-int";
+use oaas_agent_config::{Datapath, DatapathChoice, INTEGRATION_BRIDGE, NodeNetwork};
 
 /// The bridge that takes the tunnel interface's addresses over, with the userspace datapath.
 pub const TUNNEL_BRIDGE: &str = "br-phy";

@@ -1,22 +1,9 @@
-//! A process, what prepares it, and how it is stopped.
+//! A program, how it is run, and how it is stopped.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
-
-use super::Check;
-
-/// Any process that needs no more than preparation, signals and probes.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Process {
-    /// Done in order before the program starts, at each start; every step can be repeated.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub pre: Vec<Prepare>,
-    /// What runs.
-    pub program: Program,
-}
 
 /// A program and how it is run. Its standard output and error are the container's.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -104,50 +91,4 @@ pub enum StopSignal {
     Quit,
     /// SIGHUP.
     Hup,
-}
-
-/// One step that prepares a start; each can be repeated.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case", deny_unknown_fields)]
-pub enum Prepare {
-    /// A directory exists with this mode and owner; its parents are made too.
-    MakeDir {
-        /// Absolute path.
-        path: PathBuf,
-        /// Octal permissions, such as `0750`; left alone when not set.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        mode: Option<String>,
-        /// `user` or `user:group`, names or numbers; left alone when not set.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        owner: Option<String>,
-    },
-    /// A tree of files is copied; files that exist are overwritten, others kept. Links are followed (a mounted Secret is
-    /// links), dot-dot names of the mount are skipped.
-    CopyTree {
-        /// A file or a directory.
-        from: PathBuf,
-        /// Where it goes.
-        to: PathBuf,
-        /// Octal permissions of the files, such as `0600`; those of the source when not set. Directories get the same
-        /// plus search permission where there is read permission.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        mode: Option<String>,
-        /// `user` or `user:group`, names or numbers; left alone when not set.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        owner: Option<String>,
-    },
-    /// Wait until a check succeeds; `/status` says what is waited for and why it fails.
-    WaitFor {
-        /// The check, asked again and again.
-        check: Check,
-        /// What people read, such as `database nova`.
-        why: String,
-    },
-    /// Run a program to its end; it must exit 0.
-    Run {
-        /// The program.
-        program: Program,
-        /// What people read, such as `collects static files`.
-        why: String,
-    },
 }

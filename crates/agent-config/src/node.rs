@@ -4,11 +4,11 @@
 //! full one, such as `ovn-sb-0.ovn-sb.demo.svc.cluster.local`.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::TlsFiles;
+use crate::tls::TlsFiles;
 
 /// A role that works on a node.
 // There is one of them per process.
@@ -36,6 +36,55 @@ pub enum OvnDatabase {
     Nb,
     /// Southbound: what the nodes' controllers do.
     Sb,
+}
+
+impl OvnDatabase {
+    /// The schema's name.
+    pub const fn schema(self) -> &'static str {
+        match self {
+            Self::Nb => "OVN_Northbound",
+            Self::Sb => "OVN_Southbound",
+        }
+    }
+
+    /// The short name, as OVN's files and sockets have it.
+    pub const fn short(self) -> &'static str {
+        match self {
+            Self::Nb => "nb",
+            Self::Sb => "sb",
+        }
+    }
+
+    /// The file with the schema, in Debian's package.
+    pub fn schema_file(self) -> String {
+        format!("/usr/share/ovn/ovn-{}.ovsschema", self.short())
+    }
+
+    /// The port that clients connect to.
+    pub const fn client_port(self) -> u16 {
+        match self {
+            Self::Nb => 6641,
+            Self::Sb => 6642,
+        }
+    }
+
+    /// The port that members talk to each other on.
+    pub const fn cluster_port(self) -> u16 {
+        match self {
+            Self::Nb => 6643,
+            Self::Sb => 6644,
+        }
+    }
+
+    /// The control socket, in the directory of sockets; the names are those that OVN's own tools look for.
+    pub fn control_socket(self, run_directory: &Path) -> PathBuf {
+        run_directory.join(format!("ovn{}_db.ctl", self.short()))
+    }
+
+    /// The socket for clients of the pod itself.
+    pub fn client_socket(self, run_directory: &Path) -> PathBuf {
+        run_directory.join(format!("ovn{}_db.sock", self.short()))
+    }
 }
 
 /// A member of OVN's northbound or southbound database cluster (RAFT, also with one member).
@@ -282,10 +331,35 @@ pub struct NovaCompute {
     /// The node's directory with libvirt's socket.
     #[serde(default = "libvirt_run")]
     pub libvirt_run_directory: PathBuf,
+    /// The port of the message bus.
+    #[serde(default = "default_bus_port")]
+    pub bus_port: u16,
+    /// The CA that the message bus is verified by.
+    #[serde(default = "default_ca")]
+    pub ca: PathBuf,
+}
+
+impl NovaCompute {
+    /// The service's configuration: the first file that its command names.
+    pub fn config_file(&self) -> PathBuf {
+        let mut words = self.command.iter().skip_while(|word| *word != "--config-file").skip(1);
+        words.next().map_or_else(|| DEFAULT_COMPUTE_CONFIG.into(), PathBuf::from)
+    }
+}
+
+/// Nova's configuration.
+const DEFAULT_COMPUTE_CONFIG: &str = "/etc/nova/nova.conf";
+
+const fn default_bus_port() -> u16 {
+    5671
+}
+
+fn default_ca() -> PathBuf {
+    TlsFiles::default().ca
 }
 
 fn default_compute_command() -> Vec<String> {
-    ["nova-compute", "--config-file", "/etc/nova/nova.conf"].map(str::to_owned).to_vec()
+    ["nova-compute", "--config-file", DEFAULT_COMPUTE_CONFIG].map(str::to_owned).to_vec()
 }
 
 fn default_compute_file() -> PathBuf {
@@ -351,6 +425,9 @@ pub struct BridgeProbe {
     pub run_directory: PathBuf,
 }
 
+/// The bridge that guests are connected to; Neutron's and OVN's own name for it.
+pub const INTEGRATION_BRIDGE: &str = "br-int";
+
 fn integration_bridge() -> String {
-    "br-int".to_owned()
+    INTEGRATION_BRIDGE.to_owned()
 }

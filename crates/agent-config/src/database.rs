@@ -5,7 +5,8 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Stop, TlsFiles, TlsTrust};
+use crate::program::Stop;
+use crate::tls::{TlsFiles, TlsTrust};
 
 /// A MariaDB server to talk to, and as whom.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -4,7 +4,8 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use super::{MysqlServer, Program};
+use crate::database::MysqlServer;
+use crate::program::Program;
 
 /// Brings one service's databases to the schema that its image was built with, and ensures its accounts.
 ///
@@ -36,6 +37,21 @@ pub struct LoadSchema {
     /// Seconds to wait for the server before giving up.
     #[serde(default = "default_wait_seconds")]
     pub wait_seconds: u64,
+}
+
+impl LoadSchema {
+    /// Loads the snapshots that lie in the image, and migrates nothing.
+    pub fn new(server: MysqlServer, databases: Vec<SchemaDatabase>, accounts: Vec<SchemaAccount>) -> Self {
+        Self {
+            server,
+            index: default_index(),
+            databases,
+            accounts,
+            sync: None,
+            single_member: false,
+            wait_seconds: default_wait_seconds(),
+        }
+    }
 }
 
 fn default_index() -> PathBuf {

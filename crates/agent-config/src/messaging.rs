@@ -4,7 +4,8 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Stop, TlsFiles};
+use crate::program::Stop;
+use crate::tls::TlsFiles;
 
 /// A `RabbitMQ` server, a member of a cluster of any odd size. AMQP is served over TLS only.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

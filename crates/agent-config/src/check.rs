@@ -4,7 +4,9 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use super::{MysqlServer, NodeProbe};
+use crate::database::MysqlServer;
+use crate::node::NodeProbe;
+use crate::tls::TlsTrust;
 
 /// One named check.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -27,6 +29,12 @@ impl Check {
     /// A check with the default time-out (3 s).
     pub fn new(name: impl Into<String>, probe: Probe) -> Self {
         Self { name: name.into(), timeout_ms: default_timeout_ms(), probe }
+    }
+
+    /// The same check with another time-out, in milliseconds.
+    #[must_use]
+    pub fn within(self, timeout_ms: u64) -> Self {
+        Self { timeout_ms, ..self }
     }
 }
 
@@ -54,17 +62,6 @@ pub enum Probe {
     Command(CommandProbe),
     /// A question to a daemon of a node.
     Node(NodeProbe),
-}
-
-/// How a TLS server is verified.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct TlsTrust {
-    /// PEM file of the CA that must have signed the server's certificate; nothing else is trusted.
-    pub ca: PathBuf,
-    /// The name that the certificate must carry, where it differs from the host connected to (a probe of 127.0.0.1).
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub server_name: Option<String>,
 }
 
 /// An HTTP GET that must give one of some statuses.

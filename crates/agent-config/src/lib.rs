@@ -1,29 +1,41 @@
-//! What `agent.json` holds: written by `render` from catalog data, read by `oaas agent run`.
+//! What the agent in a pod is told: roles, checks and preparation as data. `agent.json` holds an [`AgentConfig`]: the catalog
+//! says the most of it, planning fills in what one cloud is, the agent reads it.
 //!
 //! All of it is plain data in snake case; unknown fields are refused. Nothing secret stands here: passwords and keys
 //! are named by the path of a mounted file.
 
 mod check;
+mod checks;
 mod database;
+mod health;
 mod messaging;
+mod node;
 mod process;
+mod program;
+mod role;
 mod schema;
-
-use std::net::IpAddr;
-use std::path::PathBuf;
+mod tls;
 
 use serde::{Deserialize, Serialize};
 
 pub use check::{
     AmqpProbe, Check, CommandProbe, ConsumerProbe, HttpProbe, MemcachedProbe, MysqlProbe, Probe, TcpProbe,
-    TlsTrust, WorkerProbe, WsrepProbe,
+    WorkerProbe, WsrepProbe,
 };
+pub use checks::Checks;
 pub use database::{Mariadb, MysqlServer, Override, ServerAccount, ServerAccountKind, WriterLabel};
+pub use health::Health;
 pub use messaging::{MessagingAccount, Rabbitmq};
-pub use process::{Prepare, Process, Program, Stop, StopSignal};
+pub use node::{
+    BridgeProbe, Datapath, DatapathChoice, INTEGRATION_BRIDGE, Libvirt, Migration, NodeNetwork, NodeProbe,
+    NodeRole, NovaCompute, OpenVswitch, OvnClusterProbe, OvnController, OvnDatabase, Ovsdb, UnixctlProbe,
+    VirtType, VirtTypeChoice,
+};
+pub use process::{Prepare, Process};
+pub use program::{Program, Stop, StopSignal};
+pub use role::Role;
 pub use schema::{LoadSchema, SchemaAccount, SchemaDatabase};
-
-pub use crate::roles::node::config::{NodeProbe, NodeRole};
+pub use tls::{TlsFiles, TlsTrust};
 
 /// The whole of `agent.json`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -36,71 +48,6 @@ pub struct AgentConfig {
     /// Where and how the agent answers probes. Without it there is no server: right for one-shot roles.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub health: Option<Health>,
-}
-
-/// What the agent runs.
-// The roles differ much in size, but there is one of them per process.
-#[allow(clippy::large_enum_variant)]
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Role {
-    /// Any process that needs no more than preparation, signals and probes.
-    Process(Process),
-    /// A MariaDB server, a member of a Galera cluster of any odd size.
-    Mariadb(Mariadb),
-    /// A `RabbitMQ` server, a member of a cluster of any odd size.
-    Rabbitmq(Rabbitmq),
-    /// Loads one service's schemas into its databases and ensures its accounts; exits 0 when done.
-    LoadSchema(LoadSchema),
-    /// A role that works on a node: OVN, Open vSwitch, libvirt, nova-compute.
-    Node(NodeRole),
-}
-
-/// The probes' server: plain HTTP with `/startup`, `/live`, `/ready` (200 or 503 with a JSON list of failing checks and
-/// why) and `/status` (what the role reports, for the operator and for other members).
-///
-/// Whatever the checks say: `/startup` and `/ready` fail until the role's programs run, `/ready` fails while they stop,
-/// and `/live` succeeds as long as the role knowingly prepares, waits or stops.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Health {
-    /// TCP port.
-    pub port: u16,
-    /// Address to listen on; all addresses (v6 and v4) when not set. A pod on the host network names the node's address.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub bind: Option<IpAddr>,
-    /// Checks that must succeed once before the others count.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub startup: Vec<Check>,
-    /// Checks whose failure restarts the container.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub live: Vec<Check>,
-    /// Checks whose failure only takes the pod out of its Services.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub ready: Vec<Check>,
-}
-
-/// A server's TLS files.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct TlsFiles {
-    /// The cloud's CA, PEM.
-    pub ca: PathBuf,
-    /// The certificate chain, PEM.
-    pub cert: PathBuf,
-    /// The private key, PEM.
-    pub key: PathBuf,
-}
-
-impl Default for TlsFiles {
-    /// Where every pod has them: `/etc/oaas/tls/{ca.crt,tls.crt,tls.key}`.
-    fn default() -> Self {
-        Self {
-            ca: "/etc/oaas/tls/ca.crt".into(),
-            cert: "/etc/oaas/tls/tls.crt".into(),
-            key: "/etc/oaas/tls/tls.key".into(),
-        }
-    }
 }
 
 #[cfg(test)]

@@ -1,0 +1,134 @@
+//! One workload, with everything about it decided.
+
+use oaas_agent_config::AgentConfig;
+use oaas_catalog::{Component, Expose, Role, Service};
+use snafu::{OptionExt, ResultExt};
+
+use crate::blueprint::{ComponentPlan, PortPlan};
+use crate::credentials::{certificate_secret, secret_name};
+use crate::error::{MisfitSnafu, NoImageSnafu, PlanError};
+use crate::files::{agent_document, further_file, main_file};
+use crate::fingerprint::component_hash;
+use crate::health::database_account_file;
+use crate::inputs::Image;
+use crate::overrides::{replicas, resources};
+use crate::resolve::{Place, World};
+use crate::volumes::claims;
+
+/// The image of a component or job.
+pub(crate) fn image(
+    world: &World<'_>,
+    service: &str,
+    component: &str,
+    name: &str,
+) -> Result<Image, PlanError> {
+    let (spec, images) = (world.inputs.spec, world.inputs.images);
+    // The release's own image goes by two names: the catalog's word for it, and its own.
+    let (said, name) = (name, if name == "openstack" { &world.release.image } else { name });
+    let own = [component, service].into_iter().find_map(|key| spec.services.get(key)?.image.as_ref());
+    // What somebody names may well be one of those that are known.
+    let known = |reference: &String| {
+        let found = images.values().find(|image| image.reference == *reference);
+        found.cloned().unwrap_or_else(|| Image::opaque(reference))
+    };
+    own.or_else(|| spec.images.get(said).or_else(|| spec.images.get(name)))
+        .map(known)
+        .or_else(|| images.get(name).cloned())
+        .with_context(|| NoImageSnafu { component, image: name })
+}
+
+/// A component, with the hash that it has once its cloud has run.
+pub(crate) fn component_plan(
+    world: &World<'_>,
+    service: &Service,
+    component: &Component,
+) -> Result<ComponentPlan, PlanError> {
+    let mut plan = resolve_component(world, service, component)?;
+    if world.new_cloud {
+        plan.hash = resolve_component(&world.once_it_lived(), service, component)?.hash;
+    }
+    Ok(plan)
+}
+
+fn resolve_component(
+    world: &World<'_>,
+    service: &Service,
+    component: &Component,
+) -> Result<ComponentPlan, PlanError> {
+    let inputs = world.inputs;
+    let place = Place { service, component: Some(component) };
+    let (count, replica_owner) = replicas(inputs, service, component);
+    let mut documents = Vec::new();
+    if let Some(main) = main_file(world, place, &component.config, Some(component)) {
+        documents.push(main);
+    }
+    for name in component
+        .files
+        .iter()
+        .filter(|name| component.config.is_empty() || service.main.as_ref() != Some(name))
+    {
+        documents.extend(service.files.get(name).map(|file| further_file(world, place, name, file)));
+    }
+    let role = match &component.role {
+        Role::Wsgi(wsgi) => {
+            let (role, settings) = crate::wsgi::expand(world, place, component, wsgi);
+            documents.push(settings);
+            role
+        }
+        Role::Agent(role) => role.fill(&world.at(place)).context(MisfitSnafu { part: &component.name })?,
+    };
+    let checked = crate::health::health(world, service, component, &role)
+        .context(MisfitSnafu { part: &component.name })?;
+    let probes = checked.health.is_some();
+    let agent = AgentConfig { component: component.name.clone(), role, health: checked.health };
+    documents.push(agent_document(&agent));
+    let ports = component
+        .ports
+        .iter()
+        .map(|port| PortPlan {
+            name: port.name.clone(),
+            port: port.port,
+            in_service: port.expose != Expose::None,
+            node_port: match &port.expose {
+                Expose::NodePort(published) => world.publish.ports.get(&published.key).copied(),
+                Expose::Cluster | Expose::None => None,
+            },
+        })
+        .collect();
+    let secret_mounts =
+        component.secret_mounts.iter().map(|(name, path)| (secret_name(name), path.clone())).collect();
+    let mut accounts = world.account_secrets(&component.accounts);
+    if checked.asks_database {
+        accounts.extend(world.account_secrets(&[database_account_file(&service.name)]));
+    }
+    let mut plan = ComponentPlan {
+        name: component.name.clone(),
+        service: service.name.clone(),
+        kind: component.kind,
+        image: image(world, &service.name, &component.name, &component.image)?,
+        replicas: count,
+        rule: component.replicas,
+        replica_owner,
+        nodes: component.nodes,
+        needs: component.needs.clone(),
+        documents,
+        env: component.env.clone(),
+        accounts,
+        secret_mounts,
+        certificate: component.certificate.then(|| certificate_secret(&component.name)),
+        ports,
+        single_writer: component.single_writer.clone(),
+        health_port: component.health.port,
+        probes,
+        startup_seconds: checked.startup_seconds,
+        resources: resources(inputs, service, component),
+        volumes: component.volumes.clone(),
+        claims: claims(inputs, service, component),
+        node_settings: component.node_settings,
+        security: component.security.clone(),
+        grace: component.grace,
+        hash: String::new(),
+    };
+    plan.hash = component_hash(world, &plan);
+    Ok(plan)
+}
