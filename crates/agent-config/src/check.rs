@@ -60,6 +60,10 @@ pub enum Probe {
     Worker(WorkerProbe),
     /// A command exits 0.
     Command(CommandProbe),
+    /// The role has heard from its own server lately, over the connection that it keeps.
+    Answered(AnsweredProbe),
+    /// uWSGI's master answers, and its workers do what they have to do, however long one request takes.
+    Uwsgi(UwsgiProbe),
     /// A question to a daemon of a node.
     Node(NodeProbe),
 }
@@ -185,6 +189,49 @@ pub struct WorkerProbe {
 
 const fn default_still_seconds() -> u64 {
     60
+}
+
+/// The role has heard from its own server lately: any answer counts, a refusal too. It needs neither a free connection
+/// nor a valid certificate, so that neither is a reason for a restart.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AnsweredProbe {
+    /// Seconds of silence after which it counts as hung. A stopped process does so at once.
+    pub within_seconds: u64,
+}
+
+/// uWSGI's statistics are answered by its master and not by a worker: the question never waits behind work.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct UwsgiProbe {
+    /// Where the statistics are answered: address and port (uWSGI's option `stats`).
+    #[serde(default = "default_stats")]
+    pub stats: String,
+    /// Seconds in which a server with free threads must answer somebody where somebody waits.
+    #[serde(default = "default_still_seconds")]
+    pub idle_seconds: u64,
+    /// Seconds in which a server all of whose threads are taken must do anything at all. Longer than the longest time
+    /// for which a request may wait for its client.
+    #[serde(default = "default_busy_seconds")]
+    pub busy_seconds: u64,
+}
+
+impl Default for UwsgiProbe {
+    fn default() -> Self {
+        Self {
+            stats: default_stats(),
+            idle_seconds: default_still_seconds(),
+            busy_seconds: default_busy_seconds(),
+        }
+    }
+}
+
+fn default_stats() -> String {
+    "127.0.0.1:9191".to_owned()
+}
+
+const fn default_busy_seconds() -> u64 {
+    330
 }
 
 /// A command exits 0.

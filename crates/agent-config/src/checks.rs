@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::check::{
-    AmqpProbe, Check, CommandProbe, ConsumerProbe, MysqlProbe, Probe, WorkerProbe, WsrepProbe,
+    AmqpProbe, AnsweredProbe, Check, CommandProbe, ConsumerProbe, Probe, WorkerProbe, WsrepProbe,
 };
 use crate::database::{Mariadb, MysqlServer, ServerAccountKind};
 use crate::messaging::Rabbitmq;
@@ -26,6 +26,10 @@ pub struct Checks {
 
 /// Seconds within which a process that is on the message bus wakes up many times, for its heart-beat.
 const AWAKE: u64 = 40;
+/// Seconds of silence of a database's server, over the socket and to the agent's own account, that are a hang.
+const HEARD: u64 = 30;
+/// A start that nobody should cut off.
+const A_WEEK: u32 = 7 * 24 * 3600;
 /// Milliseconds that a program of a node has to answer before it counts as hung.
 const PATIENT: u64 = 8000;
 
@@ -76,22 +80,33 @@ fn mariadb(role: &Mariadb, server_name: &str) -> Checks {
         user: monitor.user.clone(),
         password_file: monitor.password_file.clone(),
     };
-    let query = "SHOW STATUS LIKE 'Uptime'".to_owned();
-    let probe = Probe::Mysql(MysqlProbe { server: server.clone(), query, expect: None });
-    let answers = vec![Check::new("answers", probe)];
+    // Whether it lives is seen over the agent's own connection, through the socket: a storm of connections, or a
+    // certificate that has expired, is no reason to restart a member. Whether it serves is asked as its clients do.
+    let heard = Probe::Answered(AnsweredProbe { within_seconds: HEARD });
     let ready = Probe::Wsrep(WsrepProbe { server, donor_is_good: true });
     Checks {
-        startup: answers.clone(),
-        live: answers,
+        startup: vec![Check::new("answers", heard.clone())],
+        live: vec![Check::new("answers", heard)],
         ready: vec![Check::new("member", ready)],
-        startup_seconds: Some(3600),
+        // The agent knows what it waits for, which may be another member or a transfer of all data: a restart would
+        // begin that anew.
+        startup_seconds: Some(A_WEEK),
     }
 }
 
 fn rabbitmq(role: &Rabbitmq, server_name: &str) -> Checks {
     let tls = Some(trust(&role.tls.ca, server_name));
     let probe = AmqpProbe { host: "127.0.0.1".to_owned(), port: role.port, tls };
-    Checks::same(&[Check::new("amqp", Probe::Amqp(probe))])
+    let answers = vec![Check::new("amqp", Probe::Amqp(probe))];
+    // Who has lost the majority pauses by itself and goes on by itself: it makes progress, and takes no clients.
+    let lives = Checks::of_worker(AWAKE, None).live;
+    Checks {
+        startup: answers.clone(),
+        live: lives,
+        ready: answers,
+        // After a crash of all, a member waits for the others.
+        startup_seconds: Some(A_WEEK),
+    }
 }
 
 fn node(role: &NodeRole) -> Checks {
@@ -172,6 +187,27 @@ mod tests {
         assert_eq!((still(&on_bus.live), still(&on_bus.ready)), ((40, None), (20, Some(5671))));
         let alone = Checks::of_worker(90, None);
         assert_eq!(still(&alone.ready), (90, None));
+    }
+
+    /// What clients may use up or a clock may spoil must not take a database for dead.
+    #[test]
+    fn a_database_lives_without_connections_and_certificates() {
+        let role = r#"{"mariadb": {"members": [], "peer_port": 9100,
+            "accounts": [{"user": "monitor", "password_file": "/p", "kind": "monitor"}]}}"#;
+        let role: Role = serde_json::from_str(role).unwrap();
+        let checks = role.checks("galera.demo.svc").unwrap();
+        assert!(matches!(checks.live[0].probe, Probe::Answered(_)), "{checks:?}");
+        assert!(matches!(checks.ready[0].probe, Probe::Wsrep(_)), "{checks:?}");
+    }
+
+    /// A member of the bus that pauses in a minority must not be restarted.
+    #[test]
+    fn a_paused_member_of_the_bus_lives() {
+        let role = r#"{"rabbitmq": {"members": [], "cookie_file": "/c"}}"#;
+        let role: Role = serde_json::from_str(role).unwrap();
+        let checks = role.checks("rabbitmq.demo.svc").unwrap();
+        assert!(matches!(checks.live[0].probe, Probe::Worker(_)), "{checks:?}");
+        assert!(matches!(checks.ready[0].probe, Probe::Amqp(_)), "{checks:?}");
     }
 
     #[test]

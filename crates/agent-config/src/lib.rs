@@ -19,8 +19,8 @@ mod tls;
 use serde::{Deserialize, Serialize};
 
 pub use check::{
-    AmqpProbe, Check, CommandProbe, ConsumerProbe, HttpProbe, MemcachedProbe, MysqlProbe, Probe, TcpProbe,
-    WorkerProbe, WsrepProbe,
+    AmqpProbe, AnsweredProbe, Check, CommandProbe, ConsumerProbe, HttpProbe, MemcachedProbe, MysqlProbe,
+    Probe, TcpProbe, UwsgiProbe, WorkerProbe, WsrepProbe,
 };
 pub use checks::Checks;
 pub use database::{Mariadb, MysqlServer, Override, ServerAccount, ServerAccountKind, WriterLabel};

@@ -2,13 +2,13 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 use serde::Serialize;
 use serde_json::Value;
 use tokio::sync::{mpsc, watch};
-use tracing::info;
+use tracing::{info, warn};
 
 use crate::error::Failure;
 use crate::program::{self, Ended, Finished};
@@ -75,6 +75,8 @@ pub struct Status {
     pub phase: Phase,
     /// What it waits for and why, while it does.
     pub waits_for: Option<String>,
+    /// What is wrong though it serves, such as a disk that is nearly full.
+    pub alarms: Vec<String>,
     /// What the role reports; its shape is the role's.
     pub report: Value,
 }
@@ -82,6 +84,8 @@ pub struct Status {
 struct State {
     phase: Phase,
     waits_for: Option<String>,
+    alarms: Vec<String>,
+    answered: Option<Instant>,
     report: Value,
     programs: Vec<Running>,
 }
@@ -109,8 +113,14 @@ impl Context {
         host: String,
     ) -> (Self, mpsc::UnboundedReceiver<Ended>) {
         let (ended, receiver) = mpsc::unbounded_channel();
-        let state =
-            State { phase: Phase::Preparing, waits_for: None, report: Value::Null, programs: Vec::new() };
+        let state = State {
+            phase: Phase::Preparing,
+            waits_for: None,
+            alarms: Vec::new(),
+            answered: None,
+            report: Value::Null,
+            programs: Vec::new(),
+        };
         let phase = watch::Sender::new(Phase::Preparing);
         let inner = Inner { config, config_path, host, state: Mutex::new(state), ended, phase };
         (Self { inner: Arc::new(inner) }, receiver)
@@ -149,6 +159,28 @@ impl Context {
     /// Say that nothing is waited for any more.
     pub fn waits_no_more(&self) {
         self.state().waits_for = None;
+    }
+
+    /// Say what is wrong though the role goes on; logged when it changes, shown by `/status` and by the probes.
+    pub fn alarms(&self, alarms: Vec<String>) {
+        let mut state = self.state();
+        for fresh in alarms.iter().filter(|alarm| !state.alarms.contains(alarm)) {
+            warn!(target: "oaas_agent", component = self.inner.config.component, "{fresh}");
+        }
+        for gone in state.alarms.iter().filter(|alarm| !alarms.contains(alarm)) {
+            info!(target: "oaas_agent", component = self.inner.config.component, "no longer: {gone}");
+        }
+        state.alarms = alarms;
+    }
+
+    /// Say that the role's server has answered, whatever it said.
+    pub fn answered(&self) {
+        self.state().answered = Some(Instant::now());
+    }
+
+    /// How long ago the role's server has answered; nothing where it never did.
+    pub fn silence(&self) -> Option<Duration> {
+        self.state().answered.map(|at| at.elapsed())
     }
 
     /// Replace what the role reports in `/status`.
@@ -193,6 +225,7 @@ impl Context {
             host: self.inner.host.clone(),
             phase: state.phase,
             waits_for: state.waits_for.clone(),
+            alarms: state.alarms.clone(),
             report: state.report.clone(),
         }
     }

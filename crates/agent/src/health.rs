@@ -100,6 +100,8 @@ struct Answer {
     ok: bool,
     phase: Phase,
     waits_for: Option<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    alarms: Vec<String>,
     failing: Vec<Failing>,
 }
 
@@ -151,7 +153,7 @@ async fn status(State(probes): State<Arc<Probes>>) -> Json<Status> {
 }
 
 async fn answer(probes: &Probes, probe: Kubelet, slots: &[Arc<Slot>]) -> Response {
-    let Status { phase, waits_for, .. } = probes.context.status();
+    let Status { phase, waits_for, alarms, .. } = probes.context.status();
     let (ok, failing) = if let Some(ok) = by_phase(probe, phase) {
         (ok, Vec::new())
     } else {
@@ -174,7 +176,7 @@ async fn answer(probes: &Probes, probe: Kubelet, slots: &[Arc<Slot>]) -> Respons
         warn!(target: "oaas_agent", ?probe, check, "{why}");
     }
     let code = if ok { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    (code, Json(Answer { ok, phase, waits_for, failing }))
+    (code, Json(Answer { ok, phase, waits_for, alarms, failing }))
 }
 
 type Verdict = Result<(), String>;

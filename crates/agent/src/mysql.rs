@@ -78,6 +78,14 @@ impl Explain for Error {
     }
 }
 
+impl Error {
+    /// Did the server answer, if only to refuse? Then it lives.
+    pub fn is_an_answer(&self) -> bool {
+        let (Self::Connect { source, .. } | Self::Query { source, .. }) = self else { return false };
+        matches!(source, mysql_async::Error::Server(_))
+    }
+}
+
 /// A mounted password; a final newline is not part of it.
 pub fn read_password(user: &str, path: &Path) -> Result<String, Error> {
     let text = std::fs::read_to_string(path).context(PasswordSnafu { user, path })?;

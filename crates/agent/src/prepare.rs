@@ -60,6 +60,13 @@ pub enum Error {
     },
 }
 
+impl Error {
+    /// Did it fail because a file system is full?
+    pub fn is_full_disk(&self) -> bool {
+        matches!(self, Self::File { source, .. } if source.kind() == io::ErrorKind::StorageFull || source.kind() == io::ErrorKind::QuotaExceeded)
+    }
+}
+
 impl Explain for Error {
     fn kind(&self) -> Kind {
         match self {

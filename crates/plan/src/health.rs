@@ -1,7 +1,7 @@
 //! When a component has started, is alive, is ready: what suits its role, with what its file says on top.
 
 use oaas_agent_config::{
-    Check, Checks, Health, HttpProbe, MysqlProbe, MysqlServer, Probe, Role as AgentRole, TlsTrust,
+    Check, Checks, Health, HttpProbe, MysqlProbe, MysqlServer, Probe, Role as AgentRole, TlsTrust, UwsgiProbe,
 };
 use oaas_catalog::{Component, Get, Misfit, Provides, Reference, Service, Template, Value};
 
@@ -67,7 +67,13 @@ fn by_default(world: &World<'_>, service: &Service, component: &Component, role:
     let wsgi = component.role.wsgi();
     if let Some(get) = said.get.clone().or_else(|| wsgi.map(|_| Get::default())) {
         let port = get.port.clone().or_else(|| wsgi.map(|wsgi| wsgi.port.clone()));
-        return of_api(world, component, &get, port.as_deref());
+        let mut checks = of_api(world, component, &get, port.as_deref());
+        if wsgi.is_some() {
+            // Workers that serve long requests keep nobody from seeing that they live.
+            let probe = Probe::Uwsgi(UwsgiProbe::default());
+            checks.live = vec![Check::new("workers", probe).within(PATIENT)];
+        }
+        return checks;
     }
     if let Some(progress) = &said.progress {
         let port = progress.to.as_ref().map(|component| world.port(component));

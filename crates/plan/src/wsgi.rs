@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use oaas_agent_config::{Process, Program, Role, Stop};
+use oaas_agent_config::{Process, Program, Role, Stop, UwsgiProbe};
 use oaas_catalog::{Component, FileFormat, Wsgi};
 
 use crate::document::{Content, Document, Sections};
@@ -10,6 +10,10 @@ use crate::overrides::resources;
 use crate::resolve::{Place, World};
 use crate::sensitive::Sensitive;
 
+/// Seconds that a client may be silent within a request, as many as in front of the public endpoint. uWSGI's own 4 cut
+/// off uploads that only pause. Connections without a request take no worker meanwhile: the kernel keeps them
+/// (`TCP_DEFER_ACCEPT`, uwsgi's `core/socket.c`).
+const PATIENCE: &str = "300";
 /// Where uWSGI's settings are.
 const SETTINGS: &str = "/etc/oaas/uwsgi.ini";
 
@@ -50,6 +54,9 @@ pub(crate) fn expand(
         ("log-5xx", "true".to_owned()),
         ("add-header", "Connection: close".to_owned()),
         ("set", "start-time=%t".to_owned()),
+        ("socket-timeout", PATIENCE.to_owned()),
+        ("http-timeout", PATIENCE.to_owned()),
+        ("stats", UwsgiProbe::default().stats),
     ];
     let mut options: BTreeMap<String, Vec<String>> =
         fixed.into_iter().map(|(name, value)| (name.to_owned(), vec![value])).collect();

@@ -1,10 +1,13 @@
 //! Checks: one question with a time limit each, and the reason when the answer is not good.
 
+mod answered;
 mod consumer;
 mod database;
 mod error;
 mod http;
 mod node;
+mod processes;
+mod uwsgi;
 mod wire;
 mod worker;
 
@@ -25,12 +28,13 @@ pub struct Checker {
     check: Check,
     context: Context,
     worker: Mutex<worker::Memory>,
+    uwsgi: Mutex<uwsgi::Memory>,
 }
 
 impl Checker {
     /// A check of the agent's programs or of anything reachable.
     pub fn new(check: Check, context: Context) -> Self {
-        Self { check, context, worker: Mutex::new(worker::Memory::default()) }
+        Self { check, context, worker: Mutex::default(), uwsgi: Mutex::default() }
     }
 
     /// Its name.
@@ -51,6 +55,11 @@ impl Checker {
         }
     }
 
+    /// The role's own processes.
+    fn roots(&self) -> Vec<i32> {
+        self.context.programs().iter().map(|running| running.pid).collect()
+    }
+
     async fn question(&self) -> Result<(), Error> {
         match &self.check.probe {
             Probe::Http(probe) => http::ask(probe).await,
@@ -60,10 +69,9 @@ impl Checker {
             Probe::Memcached(probe) => wire::memcached(probe).await,
             Probe::Mysql(probe) => database::ask(probe).await,
             Probe::Wsrep(probe) => database::ask_wsrep(probe).await,
-            Probe::Worker(probe) => {
-                let roots: Vec<i32> = self.context.programs().iter().map(|running| running.pid).collect();
-                worker::ask(probe, &roots, &mut *self.worker.lock().await)
-            }
+            Probe::Worker(probe) => worker::ask(probe, &self.roots(), &mut *self.worker.lock().await),
+            Probe::Uwsgi(probe) => uwsgi::ask(probe, &self.roots(), &mut *self.uwsgi.lock().await).await,
+            Probe::Answered(probe) => answered::ask(probe, &self.roots(), self.context.silence()),
             Probe::Command(probe) => {
                 let program = Program::new(probe.argv.iter().cloned());
                 program::finish(&self.check.name, &program, None, self.time_limit())

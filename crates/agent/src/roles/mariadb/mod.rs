@@ -164,6 +164,7 @@ impl Member {
         prepare::write_file(&server::options_path(&self.config), text.as_bytes(), 0o600, owner)?;
         self.store.remove_fresh()?;
         prepare::make_dir(&self.store.data(), Some("0700"), owner)?;
+        self.store.keep_room();
         Ok(())
     }
 
@@ -314,11 +315,17 @@ impl Member {
         let mut connected = Instant::now();
         loop {
             let looked = match timeout(SOCKET_LIMIT, self.look(&mut conn)).await {
-                Ok(looked) => looked,
+                Ok(looked) => looked.map_err(|error| {
+                    if error.is_an_answer() {
+                        self.context.answered();
+                    }
+                    chain(&error)
+                }),
                 Err(_) => Err(format!("no answer through its socket within {} s", SOCKET_LIMIT.as_secs())),
             };
             match looked {
                 Ok(serving) => {
+                    self.context.answered();
                     let (primary, synced) = (serving.primary, serving.synced);
                     if serving.connected {
                         connected = Instant::now();
@@ -327,11 +334,13 @@ impl Member {
                     self.report.serving = Some(serving);
                     if primary && synced {
                         self.report.joining = false;
-                        self.serve(&mut conn).await?;
+                        let served = self.serve(&mut conn).await;
+                        self.goes_on(served, &mut conn);
                     } else {
                         self.gives_up_writing();
                         if !primary && self.context.phase() == Phase::Running {
-                            self.heal(&mut conn).await?;
+                            let healed = self.heal(&mut conn).await;
+                            self.goes_on(healed, &mut conn);
                         } else {
                             self.context
                                 .waits_for("the server to follow the cluster (a state transfer, perhaps)");
@@ -353,18 +362,30 @@ impl Member {
         }
     }
 
+    /// What fails beside a server that serves, such as a write to a full disk, is told and tried again: ending the server
+    /// for it would be worse.
+    fn goes_on(&mut self, done: Result<(), Failure>, conn: &mut Option<Conn>) {
+        let failure = done.err().map(|failure| {
+            // Perhaps it is the connection that broke.
+            *conn = None;
+            let hint = failure.hint().map(|hint| format!("; {hint}")).unwrap_or_default();
+            format!("{failure}{hint}")
+        });
+        if let (Some(failure), Phase::Preparing) = (&failure, self.context.phase()) {
+            self.context.waits_for(format!("the server's accounts: {failure}"));
+        }
+        self.context.alarms(failure.into_iter().collect());
+    }
+
     /// Ask the server how it is.
-    async fn look(&self, conn: &mut Option<Conn>) -> Result<Serving, String> {
+    async fn look(&self, conn: &mut Option<Conn>) -> Result<Serving, mysql::Error> {
         let open = if let Some(open) = conn {
             open
         } else {
             let socket: &Path = &self.config.socket;
-            let fresh = mysql::connect_socket(socket, &self.system_user).await;
-            conn.insert(fresh.map_err(|error| chain(&error))?)
+            conn.insert(mysql::connect_socket(socket, &self.system_user).await?)
         };
-        let pairs = mysql::pairs(open, "ask for the state of Galera", status::QUERY)
-            .await
-            .map_err(|error| chain(&error))?;
+        let pairs = mysql::pairs(open, "ask for the state of Galera", status::QUERY).await?;
         Ok(status::understand(&pairs))
     }
 
@@ -450,6 +471,7 @@ impl Member {
         };
         if let Some(view) = status::to_remember(self.report.last_view.as_ref(), position, &members, &synced) {
             self.store.remember(&view)?;
+            self.store.keep_room();
             self.report.last_view = Some(view);
         }
         Ok(())

@@ -64,6 +64,9 @@ impl Explain for Error {
     }
 }
 
+/// Bytes kept free for the view, beside the blocks of a directory and a file.
+const RESERVE: usize = 64 * 1024;
+
 /// A member's volume.
 #[derive(Debug, Clone)]
 pub struct Store {
@@ -118,12 +121,34 @@ impl Store {
         serde_json::from_str(&text).map(Some).context(MemorySnafu { path })
     }
 
-    /// Remember a primary view; on the disk when this returns.
+    /// Remember a primary view; on the disk when this returns. Where the disk is full, it is written in the room that was
+    /// kept for it.
     pub fn remember(&self, view: &LastView) -> Result<(), Error> {
         let path = self.memory();
         let text = serde_json::to_vec_pretty(view).context(MemorySnafu { path: &path })?;
-        prepare::write_file(&path, &text, 0o640, None)?;
+        let write = || prepare::write_file(&path, &text, 0o640, None);
+        if let Err(failed) = write() {
+            if !failed.is_full_disk() {
+                return Err(failed.into());
+            }
+            remove(&self.reserve(), |path| fs::remove_file(path))?;
+            write()?;
+        }
         Ok(())
+    }
+
+    /// Keep room for the next view, where there is room; a full disk is told when it matters.
+    pub fn keep_room(&self) {
+        let reserve = self.reserve();
+        if !reserve.exists() {
+            // Not zeros, which some file systems keep without any room.
+            let filling: Vec<u8> = (0..=250u8).cycle().take(RESERVE).collect();
+            let _ = prepare::write_file(&reserve, &filling, 0o640, None);
+        }
+    }
+
+    fn reserve(&self) -> PathBuf {
+        self.root.join("oaas/reserve")
     }
 
     /// Galera's state file.
@@ -282,6 +307,16 @@ mod tests {
         assert_eq!(store.last_view().unwrap(), Some(view()));
         fs::write(store.memory(), "{").unwrap();
         assert!(store.last_view().unwrap_err().to_string().contains("last-view.json"));
+    }
+
+    #[test]
+    fn room_is_kept_for_the_view() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::new(directory.path());
+        store.keep_room();
+        assert_eq!(fs::metadata(store.reserve()).unwrap().len(), RESERVE as u64);
+        store.remember(&view()).unwrap();
+        assert!(store.reserve().exists(), "where there is room, none is taken from the reserve");
     }
 
     #[test]

@@ -12,6 +12,7 @@
 //! Traffic between members is not encrypted (Erlang's distribution), so a `NetworkPolicy` has to keep it among them. A
 //! member whose volume was lost is refused by the others until it is forgotten by `rabbitmqctl forget_cluster_node`.
 
+mod alarms;
 mod definitions;
 mod settings;
 
@@ -136,15 +137,20 @@ impl Member {
         let cookie_file = &self.config.cookie_file;
         let cookie = std::fs::read_to_string(cookie_file).context(ReadSnafu { path: cookie_file })?;
         // Erlang reads it as the owner alone, and takes a final newline for a part of it.
-        prepare::write_file(
-            &self.config.volume.join(".erlang.cookie"),
-            cookie.trim().as_bytes(),
-            0o400,
-            owner,
-        )?;
+        let path = self.config.volume.join(".erlang.cookie");
+        // It lies on the volume, which may be full.
+        if std::fs::read(&path).ok().as_deref() != Some(cookie.trim().as_bytes()) {
+            prepare::write_file(&path, cookie.trim().as_bytes(), 0o400, owner)?;
+        }
         let settings = settings::settings(&self.config, &self.files);
         prepare::write_file(&self.files.settings, settings.as_bytes(), 0o640, owner)?;
         prepare::write_file(&self.files.plugins, b"[].\n", 0o640, owner)?;
+        prepare::write_file(
+            &self.files.command_line,
+            settings::command_line(&self.me).as_bytes(),
+            0o644,
+            None,
+        )?;
         self.write_definitions(wanted)
     }
 
@@ -172,6 +178,7 @@ impl Member {
                 accounts_fail: fails.take(),
             };
             self.context.report(&report);
+            self.context.alarms(alarms::alarms(&self.config, &self.context.programs()));
             sleep(FOLLOW).await;
             match self.tell(&told).await {
                 Ok(Some(fresh)) => told = fresh,

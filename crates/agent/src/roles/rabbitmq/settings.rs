@@ -12,6 +12,9 @@ const SCRIPTS: &str = "/usr/lib/rabbitmq/bin";
 /// Where the agent writes what the server reads.
 pub const RUN_DIR: &str = "/run/rabbitmq";
 
+/// Per cent of the memory limit beyond which publishers are held back.
+pub const MEMORY_SHARE: u64 = 60;
+
 /// The written files.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Files {
@@ -23,6 +26,8 @@ pub struct Files {
     pub definitions: PathBuf,
     /// The TLS files as the server's user can read them.
     pub tls: TlsFiles,
+    /// What the command line reads by itself, so that `rabbitmqctl` works as people type it.
+    pub command_line: PathBuf,
 }
 
 impl Default for Files {
@@ -33,6 +38,7 @@ impl Default for Files {
             settings: run.join("rabbitmq.conf"),
             plugins: run.join("enabled_plugins"),
             definitions: run.join("definitions.json"),
+            command_line: "/etc/rabbitmq/rabbitmq-env.conf".into(),
             tls: TlsFiles { ca: tls.join("ca.crt"), cert: tls.join("tls.crt"), key: tls.join("tls.key") },
         }
     }
@@ -73,7 +79,7 @@ pub fn settings(config: &Rabbitmq, files: &Files) -> String {
     // Writing to a String cannot fail.
     if let Some(limit) = config.memory_limit_bytes {
         let _ = writeln!(text, "total_memory_available_override_value = {limit}");
-        let _ = writeln!(text, "vm_memory_high_watermark.relative = 0.6");
+        let _ = writeln!(text, "vm_memory_high_watermark.relative = 0.{MEMORY_SHARE}");
         // Quorum queues keep this much of their log in memory before it goes to segments; the default is 512 MiB.
         let wal = (limit / 8).clamp(16 * 1024 * 1024, 512 * 1024 * 1024);
         let _ = writeln!(text, "raft.wal_max_size_bytes = {wal}");
@@ -112,6 +118,11 @@ pub fn environment(config: &Rabbitmq, member: &str, files: &Files) -> BTreeMap<S
     .into_iter()
     .map(|(name, value)| (name.to_owned(), value))
     .collect()
+}
+
+/// `rabbitmq-env.conf`: how the command line finds the server. There the names lack their prefix `RABBITMQ_`.
+pub fn command_line(member: &str) -> String {
+    format!("USE_LONGNAME=true\nNODENAME={}\n", node(member))
 }
 
 /// The server.
