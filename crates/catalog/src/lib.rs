@@ -12,11 +12,14 @@
 //! This crate does no I/O: the data is compiled in.
 
 mod component;
+mod described;
 mod health;
+mod job;
 mod load;
 mod names;
 mod options;
 mod place;
+mod pod;
 mod release;
 mod role;
 mod select;
@@ -26,19 +29,18 @@ mod template;
 mod value;
 mod when;
 
-pub use component::{
-    Component, Expose, Need, NodeLabel, Port, Published, ReplicaRule, Replicas, Resources, Security,
-    SizeField, Volume, VolumeSource, WorkloadKind,
-};
+pub use component::{Component, Expose, Port, Published, ReplicaRule, Replicas, WorkloadKind};
 pub use health::{Get, Health, Progress};
+pub use job::{Job, Schedule};
 pub use load::{Catalog, LoadError};
 pub use options::{OlderName, OptionCatalog, OptionIndex, OptionInfo, OptionKind};
+pub use pod::{Need, NodeLabel, Pod, Resources, Security, SizeField, Volume, VolumeSource};
 pub use release::{Profile, ProfileService, Release};
 pub use role::{Role, Wsgi};
 pub use select::{CloudCatalog, Facts, Missing, SelectError};
 pub use service::{
-    Api, ConfigFile, Contribution, FileFormat, Fragment, Identity, Job, OptionRule, Provides,
-    SERVICE_PROJECT, SecretKind, SecretSpec, Service, ServiceDomain, ServiceUser, Statistics,
+    Api, ConfigFile, Contribution, FileFormat, Fragment, Identity, OptionRule, Provides, SERVICE_PROJECT,
+    SecretKind, SecretSpec, Service, ServiceDomain, ServiceUser, Statistics,
 };
 pub use source::Wrong;
 pub use template::{Fill, Misfit, Template};

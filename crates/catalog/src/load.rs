@@ -9,6 +9,7 @@ use snafu::{ResultExt, Snafu};
 
 use crate::names::{Names, uses};
 use crate::options::{OptionCatalog, OptionFile, OptionIndex};
+use crate::pod::Pod;
 use crate::release::{Profile, Release};
 use crate::select::{CONTRIBUTED, CloudCatalog, Facts, SelectError};
 use crate::service::Service;
@@ -298,9 +299,9 @@ impl Catalog {
         let mut complain = |what: String| problems.push(what);
         let Some(source) = self.sources.get(&service.name) else { return problems };
         let known = |kind: &str, name: &str| source.keys(kind).any(|key| key == name);
-        let components = service.components.iter().map(|c| (&c.name, &c.config, &c.files));
-        let jobs = service.jobs.iter().map(|job| (&job.name, &job.config, &job.files));
-        for (user, config, files) in components.chain(jobs) {
+        let components = service.components.iter().map(|c| (&c.name, &c.pod));
+        let jobs = service.jobs.iter().map(|job| (&job.name, &job.pod));
+        for (user, Pod { config, files, .. }) in components.chain(jobs) {
             for name in config.iter().filter(|name| match name.strip_prefix("common/") {
                 Some(name) => !self.common.has(name),
                 None => !known("fragments", name) && !name.starts_with(CONTRIBUTED),
@@ -315,16 +316,13 @@ impl Catalog {
             }
         }
         for component in &service.components {
-            let of_role = component.role.wsgi().map(|wsgi| &wsgi.port);
+            let of_role = component.pod.role.wsgi().map(|wsgi| &wsgi.port);
             let of_health = component.health.get.as_ref().and_then(|get| get.port.as_ref());
             for name in of_role.into_iter().chain(of_health) {
                 if !component.ports.iter().any(|port| port.name == *name) {
                     complain(format!("{}: no port {name}", component.name));
                 }
             }
-        }
-        for job in service.jobs.iter().filter(|job| job.role.wsgi().is_some()) {
-            complain(format!("{}: a WSGI application never ends, and is no job", job.name));
         }
         for api in &service.apis {
             let component = service.components.iter().find(|component| component.name == api.component);
@@ -346,8 +344,8 @@ impl Catalog {
 
 /// Options that somebody contributes to a main file in which they stand already.
 fn said_twice(service: &Service, catalog: &CloudCatalog) -> Vec<String> {
-    let components = service.components.iter().map(|component| (&component.name, &component.config));
-    let parts = components.chain(service.jobs.iter().map(|job| (&job.name, &job.config)));
+    let components = service.components.iter().map(|component| (&component.name, &component.pod.config));
+    let parts = components.chain(service.jobs.iter().map(|job| (&job.name, &job.pod.config)));
     let mut problems = Vec::new();
     for (part, config) in parts {
         let mut seen: BTreeMap<(&str, &str), &str> = BTreeMap::new();
@@ -440,7 +438,7 @@ mod tests {
         let catalog = Catalog::built_in().expect("consistent");
         let mut seen = 0;
         for component in catalog.services().values().flat_map(|service| &service.components) {
-            for volume in &component.volumes {
+            for volume in &component.pod.volumes {
                 if let crate::VolumeSource::Host { path, .. } = &volume.source {
                     seen += 1;
                     assert!(

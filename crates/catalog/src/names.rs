@@ -3,10 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use crate::component::{Expose, Need};
+use crate::component::Expose;
+use crate::pod::{Need, Pod};
 use crate::role::Role;
 use crate::service::{Fragment, Provides, Service};
-use crate::value::{Reference, Tree, Value};
+use crate::value::{Reference, Scalar, Tree, Value};
 
 /// Something that a service refers to.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -114,7 +115,8 @@ impl<'a> Names<'a> {
 /// Everything that a service refers to, with the place where it does. `shared` are the fragments of all services.
 pub(crate) fn uses(service: &Service, shared: &BTreeMap<String, Fragment>) -> BTreeSet<(String, Thing)> {
     let name = service.name.clone();
-    let mut all = Uses { all: BTreeSet::new(), place: name.clone(), service: name };
+    let has_database = !service.databases.is_empty();
+    let mut all = Uses { all: BTreeSet::new(), place: name.clone(), service: name, has_database };
     if !service.databases.is_empty() {
         all.thing(Thing::The(Only::Database));
     }
@@ -141,26 +143,26 @@ pub(crate) fn uses(service: &Service, shared: &BTreeMap<String, Fragment>) -> BT
     let files = |all: &mut Uses, names: &[String]| {
         names.iter().filter_map(|name| service.files.get(name)).for_each(|file| all.tree(&file.content));
     };
+    let pod = |all: &mut Uses, pod: &Pod| {
+        fragments(all, &pod.config);
+        files(all, &pod.files);
+        all.role(&pod.role);
+        pod.env.values().flat_map(Scalar::references).for_each(|reference| all.reference(reference));
+        pod.needs.iter().for_each(|need| all.need(need));
+        let secrets = pod.secret_mounts.keys().chain(pod.secret_env.values().map(|secret| &secret.name));
+        secrets.for_each(|secret| all.thing(Thing::Secret(secret.clone())));
+    };
     for component in &service.components {
         all.place.clone_from(&component.name);
-        fragments(&mut all, &component.config);
-        files(&mut all, &component.files);
-        all.role(&component.role);
+        pod(&mut all, &component.pod);
         component.health.lists().for_each(|(_, checks)| all.tree(checks.tree()));
         if let Some(to) = component.health.progress.as_ref().and_then(|progress| progress.to.clone()) {
             all.thing(Thing::Component(to));
         }
-        component.needs.iter().for_each(|need| all.need(need));
-        component.secret_mounts.keys().for_each(|secret| all.thing(Thing::Secret(secret.clone())));
     }
     for job in &service.jobs {
         all.place.clone_from(&job.name);
-        fragments(&mut all, &job.config);
-        files(&mut all, &job.files);
-        all.role(&job.role);
-        job.needs.iter().for_each(|need| all.need(need));
-        let secrets = job.secret_mounts.keys().chain(job.secret_env.values().map(|secret| &secret.name));
-        secrets.for_each(|secret| all.thing(Thing::Secret(secret.clone())));
+        pod(&mut all, &job.pod);
     }
     all.all
 }
@@ -169,6 +171,7 @@ struct Uses {
     all: BTreeSet<(String, Thing)>,
     place: String,
     service: String,
+    has_database: bool,
 }
 
 impl Uses {
@@ -186,6 +189,7 @@ impl Uses {
 
     fn reference(&mut self, reference: &Reference) {
         let thing = match reference.clone() {
+            Reference::Database(name) if name == "self" && self.has_database => return,
             Reference::Database(name) => Thing::Database(name),
             Reference::Url(name) => Thing::Api(name),
             Reference::Public(name) => {

@@ -4,10 +4,10 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use oaas_agent_config::Role as AgentRole;
+use oaas_agent_config::{Prepare, Role as AgentRole};
 use serde::de::{self, Deserialize, Deserializer, MapAccess, Visitor};
 
-use crate::template::Template;
+use crate::template::{Misfit, Template};
 use crate::value::{Scalar, Tree};
 
 /// What the agent runs.
@@ -31,6 +31,9 @@ pub struct Wsgi {
     /// badly if that comes twice at once.
     #[serde(default)]
     pub warm_up: Option<String>,
+    /// What is prepared before it starts.
+    #[serde(default)]
+    pub pre: Vec<Template<Prepare>>,
     /// Environment of the web server.
     #[serde(default)]
     pub env: BTreeMap<String, Scalar>,
@@ -50,10 +53,25 @@ impl Role {
         }
     }
 
+    /// Would the agent understand it in every cloud?
+    pub(crate) fn check(&self) -> Result<(), Misfit> {
+        match self {
+            Self::Agent(role) => role.check(),
+            Self::Wsgi(wsgi) => wsgi.pre.iter().enumerate().try_for_each(|(number, step)| {
+                let within =
+                    |Misfit { place, what }| Misfit { place: format!("wsgi.pre[{number}].{place}"), what };
+                step.check().map_err(within)
+            }),
+        }
+    }
+
     /// Visit every scalar in it.
     pub(crate) fn visit(&self, see: &mut dyn FnMut(&Scalar)) {
         match self {
-            Self::Wsgi(wsgi) => wsgi.env.values().chain(wsgi.options.values()).for_each(see),
+            Self::Wsgi(wsgi) => {
+                wsgi.pre.iter().for_each(|step| step.tree().visit(see));
+                wsgi.env.values().chain(wsgi.options.values()).for_each(see);
+            }
             Self::Agent(role) => role.tree().visit(see),
         }
     }

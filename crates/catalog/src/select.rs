@@ -9,10 +9,10 @@ use crate::component::Component;
 use crate::names::{Names, uses};
 use crate::place::{Step, complete, parse};
 use crate::release::Release;
-use crate::role::Role;
 use crate::service::{Contribution, Fragment, Service};
 use crate::source::{Source, Wrong};
 use crate::template::Misfit;
+use crate::value::Value;
 use crate::when::{Circumstances, StorageKind};
 
 /// What one cloud is, as far as the catalog depends on it.
@@ -122,12 +122,20 @@ impl CloudCatalog {
         services: impl Iterator<Item = (&'a String, &'a Source)>,
         of: &Circumstances<'_>,
     ) -> Result<Self, Wrong> {
-        let shared: BTreeMap<String, Fragment> = shared.select(of)?.unwrap_or_default();
+        let mut shared: BTreeMap<String, Fragment> = shared.select(of)?.unwrap_or_default();
+        let itself = shared.remove(ITSELF).and_then(|mut own| own.options.remove(ITSELF)).unwrap_or_default();
+        for fragment in shared.values_mut() {
+            speak_as_itself(fragment, &itself);
+        }
         let mut all = BTreeMap::new();
         for (name, source) in services {
             let Some(mut service) = source.select::<Service>(of)? else { continue };
-            if let Some((steps, misfit)) = misfit(&service) {
+            // When the catalog is loaded; of a cloud, planning fills them in anyway.
+            if let (None, Some((steps, misfit))) = (of.cloud, misfit(&service)) {
                 return Err(source.wrong(of, &steps, misfit.what));
+            }
+            for fragment in service.fragments.values_mut() {
+                speak_as_itself(fragment, &itself);
             }
             only_what_is_there(&mut service, &shared);
             for api in service.apis.iter_mut().filter(|api| api.name.is_empty()) {
@@ -170,12 +178,8 @@ fn misfit(service: &Service) -> Option<(Vec<Step>, Misfit)> {
         let path = parse(&format!("{list}[{index}].{field}.{}", misfit.place));
         (complete(path, &misfit.what), misfit)
     };
-    let of_role = |role: &Role| match role {
-        Role::Wsgi(_) => None,
-        Role::Agent(role) => role.check().err(),
-    };
     let components = service.components.iter().enumerate().find_map(|(index, component)| {
-        let role = of_role(&component.role).map(|misfit| at("components", index, "role", misfit));
+        let role = component.pod.role.check().err().map(|misfit| at("components", index, "role", misfit));
         role.or_else(|| {
             component.health.lists().find_map(|(name, list)| {
                 let misfit = list.check().err()?;
@@ -185,8 +189,21 @@ fn misfit(service: &Service) -> Option<(Vec<Step>, Misfit)> {
     });
     components.or_else(|| {
         let mut jobs = service.jobs.iter().enumerate();
-        jobs.find_map(|(index, job)| Some(at("jobs", index, "role", of_role(&job.role)?)))
+        jobs.find_map(|(index, job)| Some(at("jobs", index, "role", job.pod.role.check().err()?)))
     })
+}
+
+/// The fragment of all services, and the section in it, that says as whom a service speaks to another.
+const ITSELF: &str = "itself";
+
+/// Put what all such sections have into those of a fragment; what stands there already wins.
+fn speak_as_itself(fragment: &mut Fragment, itself: &BTreeMap<String, Value>) {
+    for section in &fragment.as_itself {
+        let into = fragment.options.entry(section.clone()).or_default();
+        for (option, value) in itself {
+            into.entry(option.clone()).or_insert_with(|| value.clone());
+        }
+    }
 }
 
 /// What the names of contributed fragments begin with.
@@ -203,15 +220,15 @@ fn contribute(services: &mut BTreeMap<String, Service>) {
                 let Some(service) = services.get_mut(receiver) else { continue };
                 let named = |name: &String| contribution.only.contains(name);
                 let every = contribution.only.is_empty();
-                let components = service.components.iter_mut().map(|c| (&c.name, &mut c.config, every));
-                let jobs = service.jobs.iter_mut().map(|job| (&job.name, &mut job.config, false));
+                let components = service.components.iter_mut().map(|c| (&c.name, &mut c.pod.config, every));
+                let jobs = service.jobs.iter_mut().map(|job| (&job.name, &mut job.pod.config, false));
                 for (name, config, every) in components.chain(jobs) {
                     if named(name) || every && !config.is_empty() {
                         config.push(fragment.clone());
                     }
                 }
                 let options = contribution.options.clone();
-                service.fragments.insert(fragment.clone(), Fragment { options });
+                service.fragments.insert(fragment.clone(), Fragment { options, ..Fragment::default() });
             }
         }
     }
@@ -220,8 +237,8 @@ fn contribute(services: &mut BTreeMap<String, Service>) {
 /// Components and jobs name fragments and files that are not there for every cloud: they leave those out.
 fn only_what_is_there(service: &mut Service, shared: &BTreeMap<String, Fragment>) {
     let (fragments, files) = (&service.fragments, &service.files);
-    let components = service.components.iter_mut().map(|c| (&mut c.config, &mut c.files));
-    let jobs = service.jobs.iter_mut().map(|job| (&mut job.config, &mut job.files));
+    let components = service.components.iter_mut().map(|c| (&mut c.pod.config, &mut c.pod.files));
+    let jobs = service.jobs.iter_mut().map(|job| (&mut job.pod.config, &mut job.pod.files));
     for (config, further) in components.chain(jobs) {
         config.retain(|name| match name.strip_prefix("common/") {
             Some(name) => shared.contains_key(name),

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-use crate::component::{Component, Need};
-use crate::role::Role;
-use crate::value::{Scalar, SecretKey, Tree, Value};
+use crate::component::Component;
+use crate::job::Job;
+use crate::value::{Scalar, Tree, Value};
 
 /// One service of a cloud: an OpenStack service, or one that they need, such as the database.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -43,7 +43,7 @@ pub struct Service {
     /// Configuration files, by name; components pick theirs.
     #[serde(default)]
     pub files: BTreeMap<String, ConfigFile>,
-    /// One-off work that needs the service's image, each a Kubernetes Job named by its content.
+    /// Work that needs the service's image, done once or again and again.
     #[serde(default)]
     pub jobs: Vec<Job>,
     /// What it adds to the main files of other services: what these are told of it.
@@ -239,6 +239,9 @@ pub struct SecretSpec {
 pub struct Fragment {
     /// Section → option → value.
     pub options: BTreeMap<String, BTreeMap<String, Value>>,
+    /// Sections that say as whom the service speaks to another: they get what all such sections have.
+    #[serde(default)]
+    pub as_itself: Vec<String>,
 }
 
 /// A rule about options that the user sets. Options are written `SECTION.OPTION`, with `=VALUE` where only that value is
@@ -291,36 +294,4 @@ pub struct ConfigFile {
 
 fn empty() -> Tree {
     Tree::Null
-}
-
-/// One-off work in the service's image.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Job {
-    /// The name; the Job's is this and a hash of its content.
-    pub name: String,
-    /// What it does, for people: `loads the schema of nova`.
-    pub title: String,
-    /// The image, by name; `openstack` stands for the release's.
-    pub image: String,
-    /// What must be so before it starts.
-    #[serde(default)]
-    pub needs: Vec<Need>,
-    /// Fragments of the main file that it reads.
-    #[serde(default)]
-    pub config: Vec<String>,
-    /// Further files that it reads.
-    #[serde(default)]
-    pub files: Vec<String>,
-    /// Passwords it reads as files below `/etc/oaas/accounts/`, by credential.
-    #[serde(default)]
-    pub accounts: Vec<String>,
-    /// Secrets that are mounted as directories: secret → path.
-    #[serde(default)]
-    pub secret_mounts: BTreeMap<String, String>,
-    /// What the agent does in it.
-    pub role: Role,
-    /// Environment variables that hold a secret: variable → `NAME` or `NAME/KEY`.
-    #[serde(default)]
-    pub secret_env: BTreeMap<String, SecretKey>,
 }

@@ -12,7 +12,8 @@ use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 /// What a `${…}` in a catalog string stands for.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Reference {
-    /// `${database:NAME}`: the SQLAlchemy URL of that database, with the service's own account. Secret.
+    /// `${database:NAME}`: the SQLAlchemy URL of that database (`self` for the service's own first one), with the
+    /// service's own account. Secret.
     Database(String),
     /// `${messaging}`: the oslo.messaging `transport_url` of the service's own vhost. Secret.
     Messaging,

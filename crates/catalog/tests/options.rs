@@ -41,8 +41,8 @@ fn unknown_options(catalog: &Catalog) -> (usize, Vec<String>) {
 
 /// The fragments that some component or job of a service reads.
 fn fragments(service: &Service) -> Vec<&String> {
-    let components = service.components.iter().flat_map(|component| &component.config);
-    let mut names: Vec<_> = components.chain(service.jobs.iter().flat_map(|job| &job.config)).collect();
+    let components = service.components.iter().flat_map(|component| &component.pod.config);
+    let mut names: Vec<_> = components.chain(service.jobs.iter().flat_map(|job| &job.pod.config)).collect();
     names.sort();
     names.dedup();
     names

@@ -74,11 +74,11 @@ fn each_condition_is_evaluated_where_it_stands() {
     let names: Vec<&str> = service.components.iter().map(|component| component.name.as_str()).collect();
     assert_eq!(names, ["oracle", "oracle-old"]);
     let component = &service.components[0];
-    assert_eq!(component.needs, [Need::Schema("oracle".into()), Need::Ready("horizon".into())]);
-    assert_eq!(component.config, ["common/log", "oracle", "dashboard"]);
-    assert!(component.files.is_empty() && service.jobs.is_empty());
-    assert_eq!(component.env.keys().collect::<Vec<_>>(), ["ALWAYS"]);
-    assert_eq!(component.volumes.len(), 1);
+    assert_eq!(component.pod.needs, [Need::Schema("oracle".into()), Need::Ready("horizon".into())]);
+    assert_eq!(component.pod.config, ["common/log", "oracle", "dashboard"]);
+    assert!(component.pod.files.is_empty() && service.jobs.is_empty());
+    assert_eq!(component.pod.env.keys().collect::<Vec<_>>(), ["ALWAYS"]);
+    assert_eq!(component.pod.volumes.len(), 1);
     let options = &service.fragments["oracle"].options["DEFAULT"];
     assert_eq!(options["on_files"].scalars().len(), 2);
     assert_eq!(options["reads"].scalars().len(), 3);
@@ -91,12 +91,12 @@ fn each_condition_is_evaluated_where_it_stands() {
     let service = oracle(&cloud);
     assert_eq!(service.components.len(), 1);
     let component = &service.components[0];
-    assert_eq!(component.needs, [Need::Schema("oracle".into())]);
-    assert_eq!(component.config, ["common/log", "oracle"]);
-    assert_eq!(component.files, ["ceph.conf"]);
+    assert_eq!(component.pod.needs, [Need::Schema("oracle".into())]);
+    assert_eq!(component.pod.config, ["common/log", "oracle"]);
+    assert_eq!(component.pod.files, ["ceph.conf"]);
     assert_eq!(service.jobs.len(), 1);
-    assert_eq!(component.env.keys().collect::<Vec<_>>(), ["ALWAYS", "BARE"]);
-    assert!(component.volumes.is_empty());
+    assert_eq!(component.pod.env.keys().collect::<Vec<_>>(), ["ALWAYS", "BARE"]);
+    assert!(component.pod.volumes.is_empty());
     let options = &service.fragments["oracle"].options["DEFAULT"];
     assert_eq!(options.keys().collect::<Vec<_>>(), ["always", "reads"]);
     assert_eq!(options["reads"].scalars().len(), 1);
@@ -104,7 +104,7 @@ fn each_condition_is_evaluated_where_it_stands() {
 }
 
 fn module(service: &Service) -> &str {
-    &service.components[0].role.wsgi().expect("an application").module
+    &service.components[0].pod.role.wsgi().expect("an application").module
 }
 
 /// A service of another release is off, whatever profile and resource say.

@@ -11,7 +11,7 @@ use oaas_catalog::Catalog;
 use oaas_feedback::{Explain, Kind};
 use oaas_plan::{
     CloudId, CredentialKind, CredentialSpec, Credentials, Image, Images, Inputs, Node, Observed, PlanError,
-    Problem, Sensitive, blueprint, capacity, credentials, validate,
+    Problem, Sensitive, blueprint, credentials, too_large, validate,
 };
 use snafu::{ResultExt, Snafu};
 
@@ -113,7 +113,7 @@ pub fn fits(cloud: &OpenStack, memory: u64) -> Result<(), Error> {
         let machine = [Node { allocatable_memory_mib: memory, ..Node::default() }];
         let inputs = Inputs { credentials: &secrets, ..*inputs };
         let blueprint = blueprint(&inputs).context(PlanSnafu)?;
-        refuse(capacity(&Inputs { nodes: &machine, ..inputs }, &blueprint))
+        refuse(too_large(&Inputs { nodes: &machine, ..inputs }, &blueprint))
     })
 }
 
@@ -164,8 +164,8 @@ pub fn refuse(problems: Vec<Problem>) -> Result<(), Error> {
 /// All images by their bare names.
 pub fn unbuilt(catalog: &Catalog) -> Images {
     let of_services = catalog.services().values().flat_map(|service| {
-        let components = service.components.iter().map(|component| component.image.clone());
-        components.chain(service.jobs.iter().map(|job| job.image.clone()))
+        let components = service.components.iter().map(|component| component.pod.image.clone());
+        components.chain(service.jobs.iter().map(|job| job.pod.image.clone()))
     });
     let of_releases = catalog.releases().values().map(|release| release.image.clone());
     let opaque = |name: String| (name.clone(), Image::opaque(format!("oaas.local/{name}")));

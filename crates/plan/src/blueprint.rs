@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use oaas_catalog::{Need, NodeLabel, Release, Replicas, Resources, Security, Volume, WorkloadKind};
+use oaas_catalog::{Need, NodeLabel, Release, Replicas, Resources, Schedule, Security, Volume, WorkloadKind};
 use sha2::{Digest, Sha256};
 
 use crate::document::Document;
@@ -24,7 +24,7 @@ pub struct Blueprint {
     pub release: String,
     /// Workloads, by component.
     pub components: BTreeMap<String, ComponentPlan>,
-    /// One-off work, by name.
+    /// Work that ends, by name.
     pub jobs: BTreeMap<String, JobPlan>,
     /// What stands in the identity service's catalog.
     pub registrations: Vec<Registration>,
@@ -84,6 +84,8 @@ pub struct ComponentPlan {
     pub accounts: BTreeMap<String, String>,
     /// Secrets mounted as directories: Secret → path.
     pub secret_mounts: BTreeMap<String, String>,
+    /// Environment variables from Secrets: variable → (Secret, key).
+    pub secret_env: BTreeMap<String, (String, String)>,
     /// The Secret with its certificate; the authority's alone is mounted where there is none.
     pub certificate: Option<String>,
     /// Ports.
@@ -132,7 +134,7 @@ pub struct PortPlan {
     pub node_port: Option<u16>,
 }
 
-/// One-off work.
+/// Work that ends.
 #[derive(Debug, Clone, PartialEq)]
 pub struct JobPlan {
     /// Its name without the hash.
@@ -141,26 +143,47 @@ pub struct JobPlan {
     pub service: String,
     /// What it does, for people.
     pub title: String,
+    /// When it is done again and again; once, where nothing is said.
+    pub schedule: Option<Schedule>,
+    /// Does it load a database of the cloud's?
+    pub loads_database: bool,
     /// The image.
     pub image: Image,
+    /// On which nodes.
+    pub nodes: NodeLabel,
     /// What must be so first.
     pub needs: Vec<Need>,
     /// Configuration files, the agent's among them.
     pub documents: Vec<Document>,
+    /// Environment.
+    pub env: BTreeMap<String, String>,
     /// Password files below `/etc/oaas/accounts`: name → Secret.
     pub accounts: BTreeMap<String, String>,
     /// Secrets mounted as directories: Secret → path.
     pub secret_mounts: BTreeMap<String, String>,
     /// Environment variables from Secrets: variable → (Secret, key).
     pub secret_env: BTreeMap<String, (String, String)>,
-    /// Hash of all that it is made from; a part of the Job's name.
+    /// Requests and limits.
+    pub resources: Resources,
+    /// What is mounted.
+    pub volumes: Vec<Volume>,
+    /// Does it read what its node is?
+    pub node_settings: bool,
+    /// What it may do.
+    pub security: Security,
+    /// Seconds to stop.
+    pub grace: u32,
+    /// Hash of all that it is made from; a part of the name of what is done once.
     pub hash: String,
 }
 
 impl JobPlan {
-    /// The name of the Kubernetes Job.
+    /// The name of the Kubernetes Job or, with a schedule, `CronJob`.
     pub fn object_name(&self) -> String {
-        format!("{}-{}", self.name, &self.hash[..10])
+        match self.schedule {
+            None => format!("{}-{}", self.name, &self.hash[..10]),
+            Some(_) => self.name.clone(),
+        }
     }
 }
 
@@ -180,7 +203,7 @@ impl Blueprint {
             ));
         }
         for job in self.jobs.values() {
-            hash.update(job.object_name());
+            hash.update(format!("{} {}", job.object_name(), job.hash));
         }
         for registration in &self.registrations {
             hash.update(&registration.hash);

@@ -1,13 +1,15 @@
 //! One workload, with everything about it decided.
 
+use std::collections::BTreeMap;
+
 use oaas_agent_config::AgentConfig;
-use oaas_catalog::{Component, Expose, Role, Service};
+use oaas_catalog::{Component, Expose, Pod, Role, Service};
 use snafu::{OptionExt, ResultExt};
 
 use crate::blueprint::{ComponentPlan, PortPlan};
 use crate::credentials::{certificate_secret, secret_name};
 use crate::error::{MisfitSnafu, NoImageSnafu, PlanError};
-use crate::files::{agent_document, further_file, main_file};
+use crate::files::{agent_document, documents};
 use crate::fingerprint::component_hash;
 use crate::health::database_account_file;
 use crate::inputs::Image;
@@ -56,22 +58,13 @@ fn resolve_component(
     component: &Component,
 ) -> Result<ComponentPlan, PlanError> {
     let inputs = world.inputs;
-    let place = Place { service, component: Some(component) };
+    let (place, pod) = (Place::component(service, component), &component.pod);
     let (count, replica_owner) = replicas(inputs, service, component);
-    let mut documents = Vec::new();
-    if let Some(main) = main_file(world, place, &component.config, Some(component)) {
-        documents.push(main);
-    }
-    for name in component
-        .files
-        .iter()
-        .filter(|name| component.config.is_empty() || service.main.as_ref() != Some(name))
-    {
-        documents.extend(service.files.get(name).map(|file| further_file(world, place, name, file)));
-    }
-    let role = match &component.role {
+    let mut documents = documents(world, place);
+    let role = match &pod.role {
         Role::Wsgi(wsgi) => {
-            let (role, settings) = crate::wsgi::expand(world, place, component, wsgi);
+            let (role, settings) = crate::wsgi::expand(world, place, component, wsgi)
+                .context(MisfitSnafu { part: &component.name })?;
             documents.push(settings);
             role
         }
@@ -95,9 +88,7 @@ fn resolve_component(
             },
         })
         .collect();
-    let secret_mounts =
-        component.secret_mounts.iter().map(|(name, path)| (secret_name(name), path.clone())).collect();
-    let mut accounts = world.account_secrets(&component.accounts);
+    let mut accounts = world.account_secrets(&pod.accounts);
     if checked.asks_database {
         accounts.extend(world.account_secrets(&[database_account_file(&service.name)]));
     }
@@ -105,30 +96,44 @@ fn resolve_component(
         name: component.name.clone(),
         service: service.name.clone(),
         kind: component.kind,
-        image: image(world, &service.name, &component.name, &component.image)?,
+        image: image(world, &service.name, &component.name, &pod.image)?,
         replicas: count,
         rule: component.replicas,
         replica_owner,
-        nodes: component.nodes,
-        needs: component.needs.clone(),
+        nodes: pod.nodes,
+        needs: pod.needs.clone(),
         documents,
-        env: component.env.clone(),
+        env: world.environment(place),
         accounts,
-        secret_mounts,
+        secret_mounts: secret_mounts(pod),
+        secret_env: secret_env(pod),
         certificate: component.certificate.then(|| certificate_secret(&component.name)),
         ports,
         single_writer: component.single_writer.clone(),
         health_port: component.health.port,
         probes,
         startup_seconds: checked.startup_seconds,
-        resources: resources(inputs, service, component),
-        volumes: component.volumes.clone(),
+        resources: resources(inputs, service, &component.name, &pod.resources),
+        volumes: pod.volumes.clone(),
         claims: claims(inputs, service, component),
-        node_settings: component.node_settings,
-        security: component.security.clone(),
-        grace: component.grace,
+        node_settings: pod.node_settings,
+        security: pod.security.clone(),
+        grace: pod.grace,
         hash: String::new(),
     };
     plan.hash = component_hash(world, &plan);
     Ok(plan)
+}
+
+/// Secrets that are mounted as directories: Secret → path.
+pub(crate) fn secret_mounts(pod: &Pod) -> BTreeMap<String, String> {
+    pod.secret_mounts.iter().map(|(name, path)| (secret_name(name), path.clone())).collect()
+}
+
+/// Environment variables from Secrets: variable → (Secret, key).
+pub(crate) fn secret_env(pod: &Pod) -> BTreeMap<String, (String, String)> {
+    let variables = pod.secret_env.iter();
+    variables
+        .map(|(variable, secret)| (variable.clone(), (secret_name(&secret.name), secret.key.clone())))
+        .collect()
 }

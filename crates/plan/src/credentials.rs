@@ -195,6 +195,7 @@ pub fn credentials(inputs: &Inputs<'_>) -> Vec<CredentialSpec> {
 
 fn keeps_data(component: &Component) -> bool {
     component
+        .pod
         .volumes
         .iter()
         .any(|volume| matches!(volume.source, oaas_catalog::VolumeSource::PersistentGib(_)))

@@ -1,7 +1,7 @@
 //! The files that a component or job reads, with everything in them decided.
 
 use oaas_agent_config::AgentConfig;
-use oaas_catalog::{Component, FileFormat};
+use oaas_catalog::FileFormat;
 
 use crate::credentials::secret_name;
 use crate::document::{Content, Document, PublicEndpointModel, PublicRoute, Sections};
@@ -22,13 +22,9 @@ pub(crate) fn agent_document(agent: &AgentConfig) -> Document {
 /// Where the agent finds what it does.
 const AGENT_CONFIG: &str = "/etc/oaas/agent/agent.json";
 
-/// The service's main file with the fragments that a component picks and the user's options on top.
-pub(crate) fn main_file(
-    world: &World<'_>,
-    place: Place<'_>,
-    fragments: &[String],
-    component: Option<&Component>,
-) -> Option<Document> {
+/// The service's main file with the fragments that a component or job picks and the user's options on top.
+fn main_file(world: &World<'_>, place: Place<'_>) -> Option<Document> {
+    let fragments = &place.pod.config;
     if fragments.is_empty() {
         return None;
     }
@@ -43,9 +39,7 @@ pub(crate) fn main_file(
             }
         }
     }
-    if let Some(component) = component {
-        apply_options(world.inputs, place.service, component, &mut sections);
-    }
+    apply_options(world.inputs, place.service, place.name, &mut sections);
     Some(Document {
         path: world.text(place, &file.path),
         format: file.format,
@@ -54,7 +48,7 @@ pub(crate) fn main_file(
 }
 
 /// A further file of a service.
-pub(crate) fn further_file(
+fn further_file(
     world: &World<'_>,
     place: Place<'_>,
     name: &String,
@@ -77,8 +71,8 @@ pub(crate) fn further_file(
         | FileFormat::Yaml
         | FileFormat::Json => {
             let mut tree = world.tree(place, &file.content);
-            if let (true, Some(component)) = (place.service.main.as_ref() == Some(name), place.component) {
-                apply_to_tree(world.inputs, place.service, component, &mut tree);
+            if place.service.main.as_ref() == Some(name) {
+                apply_to_tree(world.inputs, place.service, place.name, &mut tree);
             }
             Content::Tree(tree)
         }
@@ -116,4 +110,15 @@ fn public_endpoint(world: &World<'_>) -> Content {
         host: url.trim_start_matches("https://").to_owned(),
         routes,
     })
+}
+
+/// Every file that a component or job reads but its agent's.
+pub(crate) fn documents(world: &World<'_>, place: Place<'_>) -> Vec<Document> {
+    let (service, pod) = (place.service, place.pod);
+    let mut documents: Vec<Document> = main_file(world, place).into_iter().collect();
+    let further =
+        pod.files.iter().filter(|name| pod.config.is_empty() || service.main.as_ref() != Some(name));
+    documents
+        .extend(further.filter_map(|name| Some(further_file(world, place, name, service.files.get(name)?))));
+    documents
 }

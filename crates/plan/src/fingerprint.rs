@@ -12,8 +12,9 @@ use crate::resolve::World;
 /// A pod rolls on what it uses: its documents, the secrets it mounts, its image's closure, its place; not on its replica
 /// count, and not because its image has another thin layer on top.
 pub(crate) fn component_hash(world: &World<'_>, plan: &ComponentPlan) -> String {
-    let secrets: BTreeSet<&String> =
-        plan.accounts.values().chain(plan.secret_mounts.keys()).chain(&plan.certificate).collect();
+    let from_env = plan.secret_env.values().map(|(secret, _)| secret);
+    let mounted = plan.accounts.values().chain(plan.secret_mounts.keys()).chain(from_env);
+    let secrets: BTreeSet<&String> = mounted.chain(&plan.certificate).collect();
     let mut hash = Sha256::new();
     for secret in secrets {
         hash_secret(world, &mut hash, secret);
@@ -24,6 +25,7 @@ pub(crate) fn component_hash(world: &World<'_>, plan: &ComponentPlan) -> String 
         plan.env,
         plan.accounts,
         plan.secret_mounts,
+        plan.secret_env,
         format!(
             "{:?}",
             (&plan.ports, &plan.resources, &plan.volumes, &plan.security, plan.grace, plan.health_port)
@@ -60,5 +62,9 @@ pub(crate) fn job_hash(world: &World<'_>, plan: &JobPlan) -> String {
     }
     hash_documents(&mut hash, &plan.documents);
     hash.update(&plan.image.closure);
+    hash.update(format!(
+        "{:?}",
+        (&plan.env, &plan.secret_env, &plan.secret_mounts, &plan.accounts, &plan.volumes, &plan.security)
+    ));
     hex::encode(hash.finalize())[..16].to_owned()
 }

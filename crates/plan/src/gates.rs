@@ -78,7 +78,7 @@ pub fn gates(blueprint: &Blueprint, observed: &Observed) -> Gates {
         .jobs
         .values()
         .map(|job| {
-            let exists = observed.jobs.contains_key(&job.object_name());
+            let exists = job.schedule.is_none() && observed.jobs.contains_key(&job.object_name());
             (job.name.clone(), if exists { Gate::Open } else { gate(blueprint, observed, &job.needs) })
         })
         .collect();

@@ -37,9 +37,9 @@ pub(crate) fn health(
     component: &Component,
     role: &AgentRole,
 ) -> Result<Checked, Misfit> {
-    let place = Place { service, component: Some(component) };
+    let place = Place::component(service, component);
     let said = &component.health;
-    let asks_database = component.role.wsgi().is_some()
+    let asks_database = component.pod.role.wsgi().is_some()
         && refers(world, service, component, |reference| matches!(reference, Reference::Database(_)));
     let mut checks = by_default(world, service, component, role);
     if asks_database {
@@ -64,7 +64,7 @@ pub(crate) fn health(
 /// The checks that suit a component where its file says no list.
 fn by_default(world: &World<'_>, service: &Service, component: &Component, role: &AgentRole) -> Checks {
     let said = &component.health;
-    let wsgi = component.role.wsgi();
+    let wsgi = component.pod.role.wsgi();
     if let Some(get) = said.get.clone().or_else(|| wsgi.map(|_| Get::default())) {
         let port = get.port.clone().or_else(|| wsgi.map(|wsgi| wsgi.port.clone()));
         let mut checks = of_api(world, component, &get, port.as_deref());
@@ -140,7 +140,7 @@ fn refers(
     component: &Component,
     is: impl Fn(&Reference) -> bool,
 ) -> bool {
-    let fragments = component.config.iter().filter_map(|name| world.catalog.fragment(service, name));
+    let fragments = component.pod.config.iter().filter_map(|name| world.catalog.fragment(service, name));
     let values =
         fragments.flat_map(|fragment| fragment.options.values()).flat_map(|options| options.values());
     values.flat_map(Value::scalars).flat_map(oaas_catalog::Scalar::references).any(is)

@@ -5,17 +5,18 @@ use std::collections::BTreeMap;
 use oaas_agent_config::{
     AgentConfig, LoadSchema, MysqlServer, Role as AgentRole, SchemaAccount, SchemaDatabase, TlsTrust,
 };
-use oaas_catalog::{Need, Provides, Role, Service};
+use oaas_catalog::{Need, NodeLabel, Provides, Resources, Role, Security, Service};
 use snafu::ResultExt;
 
-use crate::blueprint::JobPlan;
-use crate::components::image;
+use crate::blueprint::{Blueprint, JobPlan};
+use crate::components::{image, secret_env, secret_mounts};
 use crate::credentials::{account, database_secret, secret_name};
-use crate::document::Document;
 use crate::error::{EndlessJobSnafu, MisfitSnafu, PlanError};
-use crate::files::{agent_document, further_file, main_file};
+use crate::files::{agent_document, documents};
 use crate::fingerprint::job_hash;
 use crate::health::database_account_file;
+use crate::inputs::{JobState, Observed};
+use crate::overrides::resources;
 use crate::resolve::{ACCOUNTS, AUTHORITY_FILE, Place, World};
 
 /// The name of the job that loads a service's databases.
@@ -62,12 +63,21 @@ pub(crate) fn schema_plan(world: &World<'_>, service: &Service) -> Result<Option
         name: schema_job(&service.name),
         service: service.name.clone(),
         title: format!("loads the databases of {}", service.name),
+        schedule: None,
+        loads_database: true,
         image: image(world, &service.name, "", "openstack")?,
+        nodes: NodeLabel::default(),
         needs: vec![Need::Ready(component.clone())],
         documents: vec![agent(&load)],
+        env: BTreeMap::new(),
         accounts,
         secret_mounts: BTreeMap::new(),
         secret_env: BTreeMap::new(),
+        resources: Resources::of_job(),
+        volumes: Vec::new(),
+        node_settings: false,
+        security: Security::default(),
+        grace: 30,
         hash: String::new(),
     };
     plan.hash = job_hash(world, &plan);
@@ -83,36 +93,39 @@ pub(crate) fn catalog_job(
     service: &Service,
     job: &oaas_catalog::Job,
 ) -> Result<JobPlan, PlanError> {
-    let place = Place { service, component: None };
-    let Role::Agent(role) = &job.role else { return EndlessJobSnafu { job: &job.name }.fail() };
+    let (place, pod) = (Place::job(service, job), &job.pod);
+    let Role::Agent(role) = &pod.role else { return EndlessJobSnafu { job: &job.name }.fail() };
     let role = role.fill(&world.at(place)).context(MisfitSnafu { part: &job.name })?;
     let agent = AgentConfig { component: job.name.clone(), role, health: None };
-    let mut documents: Vec<Document> = main_file(world, place, &job.config, None).into_iter().collect();
-    documents.extend(
-        job.files.iter().filter_map(|name| Some(further_file(world, place, name, service.files.get(name)?))),
-    );
+    let mut documents = documents(world, place);
     documents.push(agent_document(&agent));
-    let secret_env = job
-        .secret_env
-        .iter()
-        .map(|(variable, secret)| (variable.clone(), (secret_name(&secret.name), secret.key.clone())))
-        .collect();
     let mut plan = JobPlan {
         name: job.name.clone(),
         service: service.name.clone(),
         title: job.title.clone(),
-        image: image(world, &service.name, "", &job.image)?,
-        needs: job.needs.clone(),
+        schedule: job.schedule.clone(),
+        loads_database: false,
+        image: image(world, &service.name, "", &pod.image)?,
+        nodes: pod.nodes,
+        needs: pod.needs.clone(),
         documents,
-        accounts: world.account_secrets(&job.accounts),
-        secret_mounts: job
-            .secret_mounts
-            .iter()
-            .map(|(name, path)| (secret_name(name), path.clone()))
-            .collect(),
-        secret_env,
+        env: world.environment(place),
+        accounts: world.account_secrets(&pod.accounts),
+        secret_mounts: secret_mounts(pod),
+        secret_env: secret_env(pod),
+        resources: resources(world.inputs, service, &job.name, &pod.resources),
+        volumes: pod.volumes.clone(),
+        node_settings: pod.node_settings,
+        security: pod.security.clone(),
+        grace: pod.grace,
         hash: String::new(),
     };
     plan.hash = job_hash(world, &plan);
     Ok(plan)
+}
+
+/// Has this cloud's database been loaded? What it holds from then on is never made anew.
+pub fn database_lives(blueprint: &Blueprint, observed: &Observed) -> bool {
+    let loads = blueprint.jobs.values().filter(|job| job.loads_database);
+    loads.map(JobPlan::object_name).any(|name| observed.jobs.get(&name) == Some(&JobState::Succeeded))
 }

@@ -14,6 +14,7 @@
 mod amounts;
 mod assemble;
 mod blueprint;
+mod capacity;
 mod components;
 mod content;
 mod credentials;
@@ -46,6 +47,7 @@ mod wsgi;
 
 pub use assemble::blueprint;
 pub use blueprint::{ApiPlan, Blueprint, ComponentPlan, JobPlan, PortPlan};
+pub use capacity::{Capacity, capacity, too_large};
 pub use content::declared;
 pub use credentials::{
     AUTHORITY, CredentialKind, CredentialSpec, Credentials, credentials, keypair_secret, password_secret,
@@ -60,6 +62,7 @@ pub use inputs::{
     ClaimState, CloudId, Cluster, ComponentState, Image, Images, Inputs, JobState, Node, Observed, PodsMade,
     RolloutState, StorageClasses, UserSecrets, revision,
 };
+pub use jobs::database_lives;
 pub use nodes::{NodePlan, node_plans, node_selector};
 pub use overrides::ReplicaOwner;
 pub use problem::Problem;
@@ -69,5 +72,5 @@ pub use report::{Progress, Report, report};
 pub use roll::{NodePod, NodeWorkload, roll};
 pub use secrets::{SecretKey, secret_keys};
 pub use sensitive::Sensitive;
-pub use validate::{capacity, validate};
+pub use validate::validate;
 pub use volumes::{Claim, amount_of_bytes, volume_of};

@@ -11,7 +11,7 @@ use crate::secrets::SecretKey;
 /// Whether a component reads the file that takes the user's options.
 pub(crate) fn reads_options(service: &Service, component: &Component) -> bool {
     let main = service.main.as_ref();
-    main.is_some_and(|main| !component.config.is_empty() || component.files.contains(main))
+    main.is_some_and(|main| !component.pod.config.is_empty() || component.pod.files.contains(main))
 }
 
 /// What is wrong with the options that the resource says under one name: a service's or a component's.

@@ -19,7 +19,7 @@ pub enum ReplicaOwner {
 
 /// How many replicas a component has, and who says so.
 pub(crate) fn replicas(inputs: &Inputs<'_>, service: &Service, component: &Component) -> (u32, ReplicaOwner) {
-    let said = wanted(inputs, service, component).find_map(|wanted| wanted.replicas);
+    let said = wanted(inputs, service, &component.name).find_map(|wanted| wanted.replicas);
     if let Some(said) = said {
         return (u32::try_from(said).unwrap_or(0), ReplicaOwner::Resource);
     }
@@ -31,25 +31,20 @@ pub(crate) fn replicas(inputs: &Inputs<'_>, service: &Service, component: &Compo
     (count.unwrap_or(component.replicas.default), ReplicaOwner::Scaler)
 }
 
-/// What the resource says of a component: under its own name first, then under its service's.
+/// What the resource says of a component or job: under its own name first, then under its service's.
 pub(crate) fn wanted<'a>(
     inputs: &Inputs<'a>,
     service: &'a Service,
-    component: &'a Component,
+    name: &'a str,
 ) -> impl Iterator<Item = &'a Wanted> {
-    let own = (component.name != service.name).then(|| inputs.spec.services.get(&component.name)).flatten();
+    let own = (name != service.name).then(|| inputs.spec.services.get(name)).flatten();
     own.into_iter().chain(inputs.spec.services.get(&service.name))
 }
 
-/// Put the user's options on top of a component's main file.
-pub(crate) fn apply_options(
-    inputs: &Inputs<'_>,
-    service: &Service,
-    component: &Component,
-    sections: &mut Sections,
-) {
+/// Put the user's options on top of the main file of a component or job.
+pub(crate) fn apply_options(inputs: &Inputs<'_>, service: &Service, name: &str, sections: &mut Sections) {
     let index = inputs.catalog.options(&inputs.spec.release, service);
-    let mut said: Vec<&Wanted> = wanted(inputs, service, component).collect();
+    let mut said: Vec<&Wanted> = wanted(inputs, service, name).collect();
     // The component's own words come last, so that they win.
     said.reverse();
     for wanted in said {
@@ -74,10 +69,10 @@ pub(crate) fn apply_options(
 pub(crate) fn apply_to_tree(
     inputs: &Inputs<'_>,
     service: &Service,
-    component: &Component,
+    name: &str,
     tree: &mut serde_json::Value,
 ) {
-    let mut said: Vec<&Wanted> = wanted(inputs, service, component).collect();
+    let mut said: Vec<&Wanted> = wanted(inputs, service, name).collect();
     said.reverse();
     for (section, options) in
         said.into_iter().flat_map(|wanted| wanted.config.iter().chain(&wanted.unchecked))
@@ -163,15 +158,16 @@ pub(crate) fn millis(text: &str) -> Option<u32> {
     thousandths(text).and_then(|amount| u32::try_from(amount.ceil() as u64).ok())
 }
 
-/// Requests and limits of a component with what the resource says on top. A request of the catalog's is no more than
-/// the limit that the resource says.
+/// Requests and limits of a component or job with what the resource says on top. A request of the catalog's is no more
+/// than the limit that the resource says.
 pub(crate) fn resources(
     inputs: &Inputs<'_>,
     service: &Service,
-    component: &Component,
+    name: &str,
+    of_catalog: &oaas_catalog::Resources,
 ) -> oaas_catalog::Resources {
-    let mut resources = component.resources.clone();
-    let mut said: Vec<&Wanted> = wanted(inputs, service, component).collect();
+    let mut resources = of_catalog.clone();
+    let mut said: Vec<&Wanted> = wanted(inputs, service, name).collect();
     said.reverse();
     for wanted in said {
         let requests = wanted.resources.as_ref().map(|given| &given.requests);

@@ -96,7 +96,8 @@ pub fn report(blueprint: &Blueprint, gates: &Gates, observed: &Observed) -> Repo
         }
         items.push(item);
     }
-    for job in blueprint.jobs.values() {
+    // What is done again and again is never done.
+    for job in blueprint.jobs.values().filter(|job| job.schedule.is_none()) {
         let waits = gates.jobs.get(&job.name).map(crate::Gate::waits).unwrap_or_default();
         let (why, on) = match observed.jobs.get(&job.object_name()) {
             Some(JobState::Succeeded) => (None, None),

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use oaas_agent_config::MessagingAccount;
 use oaas_catalog::{
-    Api, CloudCatalog, Component, Expose, Fill, Provides, Published, Reference, Release, Scalar, Service,
-    Statistics, Tree, Value, WorkloadKind,
+    Api, CloudCatalog, Component, Expose, Fill, Job, Pod, Provides, Published, Reference, Release, Scalar,
+    Service, Statistics, Tree, Value, WorkloadKind,
 };
 use serde_json::json;
 
@@ -45,12 +45,22 @@ pub(crate) struct PublicEndpoint<'a> {
     pub(crate) statistics_port: u16,
 }
 
-/// For whom something is resolved.
+/// For whom something is resolved: a component or a job.
 #[derive(Clone, Copy)]
 pub(crate) struct Place<'a> {
     pub(crate) service: &'a Service,
-    /// The component, or nothing where it is a job's.
-    pub(crate) component: Option<&'a Component>,
+    pub(crate) name: &'a str,
+    pub(crate) pod: &'a Pod,
+}
+
+impl<'a> Place<'a> {
+    pub(crate) fn component(service: &'a Service, component: &'a Component) -> Self {
+        Self { service, name: &component.name, pod: &component.pod }
+    }
+
+    pub(crate) fn job(service: &'a Service, job: &'a Job) -> Self {
+        Self { service, name: &job.name, pod: &job.pod }
+    }
 }
 
 impl<'a> World<'a> {
@@ -198,9 +208,12 @@ impl<'a> World<'a> {
     /// The text of a reference that is a text.
     pub(crate) fn reference(&self, place: Place<'_>, reference: &Reference) -> String {
         let cloud = self.inputs.cloud;
-        let limits = || place.component.map(|component| resources(self.inputs, place.service, component));
+        let limits = || resources(self.inputs, place.service, place.name, &place.pod.resources);
         match reference {
-            Reference::Database(name) => self.database_url(name),
+            Reference::Database(name) => {
+                let own = place.service.databases.first().filter(|_| name == "self");
+                self.database_url(own.unwrap_or(name))
+            }
             Reference::Messaging => self.transport_url(&place.service.name),
             Reference::Url(name) => self.internal_url(name),
             Reference::Public(name) => self.public_url(name),
@@ -218,19 +231,15 @@ impl<'a> World<'a> {
                 .component(name)
                 .map_or(0, |(service, component)| replicas(self.inputs, service, component).0)
                 .to_string(),
-            Reference::Workers => limits().map_or(1, |resources| resources.workers).to_string(),
-            Reference::MemoryMib => limits().map_or(0, |resources| resources.memory_limit_mib).to_string(),
-            Reference::MemoryBytes => {
-                limits().map_or(0, |resources| u64::from(resources.memory_limit_mib) * 1_048_576).to_string()
-            }
+            Reference::Workers => limits().workers.to_string(),
+            Reference::MemoryMib => limits().memory_limit_mib.to_string(),
+            Reference::MemoryBytes => (u64::from(limits().memory_limit_mib) * 1_048_576).to_string(),
             Reference::NewCloud => self.new_cloud.to_string(),
             Reference::MessagingAccounts => String::new(),
             Reference::Network(fact) => crate::network::fact(self.inputs, *fact),
             Reference::Python => self.release.python.clone(),
             Reference::Service => place.service.name.clone(),
-            Reference::Component => {
-                place.component.map(|component| component.name.clone()).unwrap_or_default()
-            }
+            Reference::Component => place.name.to_owned(),
             Reference::Namespace => cloud.namespace.clone(),
             Reference::Cloud => cloud.name.clone(),
             Reference::Region => REGION.to_owned(),
@@ -249,6 +258,11 @@ impl<'a> World<'a> {
     /// The text of a scalar.
     pub(crate) fn text(&self, place: Place<'_>, scalar: &Scalar) -> String {
         scalar.filled(&self.at(place))
+    }
+
+    /// The environment of a component or job.
+    pub(crate) fn environment(&self, place: Place<'_>) -> BTreeMap<String, String> {
+        place.pod.env.iter().map(|(name, value)| (name.clone(), self.text(place, value))).collect()
     }
 
     /// The texts of an option's value.

@@ -7,18 +7,14 @@ use ipnet::IpNet;
 use oaas_catalog::{ReplicaRule, SelectError, Service};
 
 use crate::amounts;
-use crate::blueprint::Blueprint;
 use crate::content::{TUNNEL_OVERHEAD, declared};
 use crate::inputs::Inputs;
 use crate::network::tunnel_mtu;
 use crate::nodes::user_labels;
 use crate::options::{self, secret};
 use crate::problem::{Problem, Problems, suggestion};
-use crate::select::{cloud_catalog, profile_name};
+use crate::select::cloud_catalog;
 use crate::volumes;
-
-/// The profile that needs least.
-const SMALLEST: &str = "tiny";
 
 /// Everything in the resource that cannot be done, all at once. Empty where all is well.
 pub fn validate(inputs: &Inputs<'_>) -> Vec<Problem> {
@@ -42,31 +38,6 @@ pub fn validate(inputs: &Inputs<'_>) -> Vec<Problem> {
         );
     }
     problems.0
-}
-
-/// Whether what a blueprint wants fits into the nodes. Only for clouds that do not run yet: one that runs has its place.
-pub fn capacity(inputs: &Inputs<'_>, blueprint: &Blueprint) -> Vec<Problem> {
-    let wanted: u64 = blueprint
-        .components
-        .values()
-        .map(|plan| u64::from(plan.resources.memory_mib) * u64::from(plan.replicas.max(1)))
-        .sum();
-    let there: u64 = inputs.nodes.iter().map(|node| node.allocatable_memory_mib).sum();
-    if inputs.nodes.is_empty() || wanted <= there {
-        return Vec::new();
-    }
-    vec![Problem {
-        path: "spec".into(),
-        message: format!("the cloud wants {wanted} MiB of memory, but the nodes have {there} MiB"),
-        hint: Some(match profile_name(inputs.spec.profile) {
-            larger if inputs.catalog.profiles().get(larger) == inputs.catalog.profiles().get(SMALLEST) => {
-                "take fewer replicas, or more or larger nodes".to_owned()
-            }
-            larger => format!(
-                "take profile {SMALLEST} instead of {larger}, fewer replicas, or more or larger nodes"
-            ),
-        }),
-    }]
 }
 
 fn release(inputs: &Inputs<'_>, problems: &mut Problems) {
@@ -120,8 +91,8 @@ fn services(inputs: &Inputs<'_>, problems: &mut Problems) {
 fn images(inputs: &Inputs<'_>, problems: &mut Problems) {
     let Some(release) = inputs.catalog.releases().get(&inputs.spec.release) else { return };
     let of_services = inputs.catalog.services_of(release).flat_map(|service| {
-        let of_jobs = service.jobs.iter().map(|job| job.image.as_str());
-        service.components.iter().map(|component| component.image.as_str()).chain(of_jobs)
+        let of_jobs = service.jobs.iter().map(|job| job.pod.image.as_str());
+        service.components.iter().map(|component| component.pod.image.as_str()).chain(of_jobs)
     });
     let known: BTreeSet<&str> = of_services.chain([release.image.as_str()]).collect();
     for name in inputs.spec.images.keys().filter(|name| !known.contains(name.as_str())) {

@@ -26,7 +26,7 @@ pub(crate) fn claims(
     component: &Component,
 ) -> BTreeMap<String, Claim> {
     let class = inputs.spec.storage.as_ref().and_then(|storage| storage.class.clone());
-    let persistent = component.volumes.iter().filter_map(|volume| match volume.source {
+    let persistent = component.pod.volumes.iter().filter_map(|volume| match volume.source {
         VolumeSource::PersistentGib(gib) => Some((volume, gib)),
         _ => None,
     });
@@ -45,7 +45,7 @@ pub(crate) fn claims(
 
 /// The size that the resource says.
 fn said(inputs: &Inputs<'_>, service: &Service, component: &Component, volume: &Volume) -> Option<String> {
-    let own = wanted(inputs, service, component).find_map(|wanted| wanted.volume.clone());
+    let own = wanted(inputs, service, &component.name).find_map(|wanted| wanted.volume.clone());
     let of_storage = || {
         let storage = inputs.spec.storage.as_ref()?;
         match volume.sized_by? {
@@ -120,7 +120,7 @@ const SIZE_HINT: &str = "write it like 10Gi";
 
 fn claims_of(component: &Component) -> Vec<&Volume> {
     let persistent = |volume: &&Volume| matches!(volume.source, VolumeSource::PersistentGib(_));
-    component.volumes.iter().filter(persistent).collect()
+    component.pod.volumes.iter().filter(persistent).collect()
 }
 
 /// What of one component's volumes cannot be done: those that exist never shrink and never change their class.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use oaas_agent_config::{Process, Program, Role, Stop, UwsgiProbe};
-use oaas_catalog::{Component, FileFormat, Wsgi};
+use oaas_catalog::{Component, FileFormat, Misfit, Wsgi};
 
 use crate::document::{Content, Document, Sections};
 use crate::overrides::resources;
@@ -26,9 +26,9 @@ pub(crate) fn expand(
     place: Place<'_>,
     component: &Component,
     wsgi: &Wsgi,
-) -> (Role, Document) {
+) -> Result<(Role, Document), Misfit> {
     let port = component.ports.iter().find(|port| port.name == wsgi.port).map_or(0, |port| port.port);
-    let workers = resources(world.inputs, place.service, component).workers;
+    let workers = resources(world.inputs, place.service, place.name, &place.pod.resources).workers;
     let entry = match &wsgi.warm_up {
         None => ("module", wsgi.module.clone()),
         Some(warm_up) => {
@@ -71,5 +71,6 @@ pub(crate) fn expand(
     let mut program = Program::new(["uwsgi", "--ini", SETTINGS]);
     program.stop = Stop { drain_seconds: 2, ..Stop::default() };
     program.env = wsgi.env.iter().map(|(name, value)| (name.clone(), world.text(place, value))).collect();
-    (Role::Process(Process { pre: Vec::new(), program }), settings)
+    let pre = wsgi.pre.iter().map(|step| step.fill(&world.at(place))).collect::<Result<_, _>>()?;
+    Ok((Role::Process(Process { pre, program }), settings))
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, StatefulSet};
-use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::batch::v1::{CronJob, Job};
 use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolumeClaim, Secret, Service, ServiceAccount};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::api::networking::v1::NetworkPolicy;
@@ -53,6 +53,8 @@ pub struct Objects {
     pub components: Vec<OpenStackComponent>,
     /// Work that is done once; named by the hash of its content, never patched.
     pub jobs: Vec<Job>,
+    /// Work that is done again and again.
+    pub cron_jobs: Vec<CronJob>,
     /// Pods with names and volumes of their own.
     pub stateful_sets: Vec<StatefulSet>,
     /// Pods, one on each node with a label.
@@ -89,14 +91,15 @@ macro_rules! each_kind {
             pod_disruption_budgets,
             components,
             jobs,
+            cron_jobs,
             stateful_sets,
             daemon_sets,
             deployments,
         } = $objects;
         each_kind!(@calls $list => $call;
             service_accounts, roles, role_bindings, config_maps, secrets, persistent_volume_claims, network_policies,
-            services, endpoint_slices, pod_disruption_budgets, components, jobs, stateful_sets, daemon_sets,
-            deployments)
+            services, endpoint_slices, pod_disruption_budgets, components, jobs, cron_jobs, stateful_sets,
+            daemon_sets, deployments)
     }};
     (@calls $list:ident => $call:expr; $($field:ident),+) => {{ $({ let $list = $field; $call; })+ }};
 }
@@ -127,6 +130,7 @@ impl Objects {
             pod_disruption_budgets,
             components,
             jobs,
+            cron_jobs,
             stateful_sets,
             daemon_sets,
             deployments,
@@ -143,6 +147,7 @@ impl Objects {
         self.pod_disruption_budgets.extend(pod_disruption_budgets);
         self.components.extend(components);
         self.jobs.extend(jobs);
+        self.cron_jobs.extend(cron_jobs);
         self.stateful_sets.extend(stateful_sets);
         self.daemon_sets.extend(daemon_sets);
         self.deployments.extend(deployments);
@@ -215,7 +220,7 @@ mod tests {
         let mut kinds = Kinds::default();
         objects.visit(&mut kinds);
         let names: Vec<_> = kinds.0.iter().map(|(kind, _)| kind.as_str()).collect();
-        assert_eq!(names.len(), 15);
+        assert_eq!(names.len(), 16);
         let at = |kind: &str| names.iter().position(|name| *name == kind).unwrap();
         assert!(
             at("Secret") < at("Deployment")

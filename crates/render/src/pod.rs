@@ -14,7 +14,7 @@ use k8s_openapi::api::core::v1::{
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
-use oaas_catalog::{NodeLabel, Security, VolumeSource, WorkloadKind};
+use oaas_catalog::{NodeLabel, Resources, Security, VolumeSource, WorkloadKind};
 use oaas_plan::{AUTHORITY, Blueprint, ComponentPlan, Document, JobPlan, node_selector};
 
 use crate::labels::{ANNOTATION_HASH, LABEL_WRITER, config_secret, labels};
@@ -30,18 +30,40 @@ pub(crate) fn file_key(path: &str) -> String {
     path.trim_start_matches('/').replace('/', "_")
 }
 
-/// The template of a component's pods.
-pub(crate) fn template(blueprint: &Blueprint, plan: &ComponentPlan) -> PodTemplateSpec {
+/// What the pods of components and of jobs are made of.
+struct Parts<'a> {
+    name: &'a str,
+    config: String,
+    documents: &'a [Document],
+    /// The Secret with its certificate, if it has one.
+    certificate: Option<&'a String>,
+    image: &'a str,
+    nodes: NodeLabel,
+    env: &'a BTreeMap<String, String>,
+    secret_env: &'a BTreeMap<String, (String, String)>,
+    accounts: &'a BTreeMap<String, String>,
+    secret_mounts: &'a BTreeMap<String, String>,
+    node_settings: bool,
+    volumes: &'a [oaas_catalog::Volume],
+    /// Does it get its persistent volumes from claims of its own?
+    claims: bool,
+    resources: &'a Resources,
+    security: &'a Security,
+    grace: u32,
+}
+
+/// A pod with one container, in which the agent runs.
+fn pod(blueprint: &Blueprint, parts: &Parts<'_>) -> (Container, PodSpec) {
     // An agent that is root runs its program as another user, which has to read the program's files.
-    let mode = if plan.security.user == 0 { 0o444 } else { SECRET_MODE };
-    let mut pod = Builder::new(&config_secret(&plan.name), &plan.documents, mode);
-    match &plan.certificate {
+    let mode = if parts.security.user == 0 { 0o444 } else { SECRET_MODE };
+    let mut pod = Builder::new(&parts.config, parts.documents, mode);
+    match parts.certificate {
         Some(secret) => pod.secret("tls", secret, "/etc/oaas/tls", &[]),
         None => pod.secret("tls", AUTHORITY, "/etc/oaas/tls", &["ca.crt"]),
     }
-    pod.accounts(&plan.accounts);
-    pod.directories(&plan.secret_mounts);
-    if plan.node_settings {
+    pod.accounts(parts.accounts);
+    pod.directories(parts.secret_mounts);
+    if parts.node_settings {
         let source = ConfigMapVolumeSource { name: NODES.into(), ..ConfigMapVolumeSource::default() };
         pod.volume(
             Volume { name: NODES.into(), config_map: Some(source), ..Volume::default() },
@@ -50,14 +72,64 @@ pub(crate) fn template(blueprint: &Blueprint, plan: &ComponentPlan) -> PodTempla
             false,
         );
     }
-    for volume in &plan.volumes {
-        pod.declared(plan, volume);
+    for volume in parts.volumes {
+        pod.declared(parts.name, parts.claims, volume);
     }
     let container = Container {
-        name: plan.name.clone(),
-        image: Some(plan.image.reference.clone()),
+        name: parts.name.to_owned(),
+        image: Some(parts.image.to_owned()),
         command: Some(AGENT.map(str::to_owned).to_vec()),
-        env: Some(environment(&plan.env)),
+        env: Some(environment(parts.env, parts.secret_env)),
+        resources: Some(resources(parts.resources)),
+        security_context: Some(container_security(parts.security)),
+        volume_mounts: Some(pod.mounts),
+        ..Container::default()
+    };
+    let host_network = parts.security.host_network;
+    let spec = PodSpec {
+        volumes: Some(pod.volumes),
+        node_selector: Some(BTreeMap::from([node_selector(&blueprint.cloud, parts.nodes)])),
+        security_context: Some(pod_security(parts.security)),
+        host_network: host_network.then_some(true),
+        host_pid: parts.security.host_pid.then_some(true),
+        termination_grace_period_seconds: Some(i64::from(parts.grace)),
+        automount_service_account_token: Some(false),
+        enable_service_links: Some(false),
+        dns_policy: Some(if host_network { "ClusterFirstWithHostNet" } else { "ClusterFirst" }.into()),
+        // Names are written out in full: with the usual ndots of 5 each would be looked up under every search domain first.
+        dns_config: Some(PodDNSConfig {
+            options: Some(vec![PodDNSConfigOption { name: Some("ndots".into()), value: Some("2".into()) }]),
+            ..PodDNSConfig::default()
+        }),
+        ..PodSpec::default()
+    };
+    (container, spec)
+}
+
+/// The template of a component's pods.
+pub(crate) fn template(blueprint: &Blueprint, plan: &ComponentPlan) -> PodTemplateSpec {
+    let (container, spec) = pod(
+        blueprint,
+        &Parts {
+            name: &plan.name,
+            config: config_secret(&plan.name),
+            documents: &plan.documents,
+            certificate: plan.certificate.as_ref(),
+            image: &plan.image.reference,
+            nodes: plan.nodes,
+            env: &plan.env,
+            secret_env: &plan.secret_env,
+            accounts: &plan.accounts,
+            secret_mounts: &plan.secret_mounts,
+            node_settings: plan.node_settings,
+            volumes: &plan.volumes,
+            claims: plan.kind == WorkloadKind::StatefulSet,
+            resources: &plan.resources,
+            security: &plan.security,
+            grace: plan.grace,
+        },
+    );
+    let container = Container {
         ports: Some(
             plan.ports
                 .iter()
@@ -71,10 +143,7 @@ pub(crate) fn template(blueprint: &Blueprint, plan: &ComponentPlan) -> PodTempla
         startup_probe: plan.probes.then(|| probe(plan, "/startup", 1, plan.startup_seconds, 20)),
         liveness_probe: plan.probes.then(|| probe(plan, "/live", 10, 3, 20)),
         readiness_probe: plan.probes.then(|| probe(plan, "/ready", 5, 2, 10)),
-        resources: Some(resources(plan)),
-        security_context: Some(container_security(&plan.security)),
-        volume_mounts: Some(pod.mounts),
-        ..Container::default()
+        ..container
     };
     let mut pod_labels = labels(&blueprint.cloud, Some(&plan.name));
     if plan.single_writer.is_some() && plan.replicas == 1 {
@@ -89,85 +158,48 @@ pub(crate) fn template(blueprint: &Blueprint, plan: &ComponentPlan) -> PodTempla
         }),
         spec: Some(PodSpec {
             containers: vec![container],
-            volumes: Some(pod.volumes),
-            node_selector: Some(BTreeMap::from([node_selector(&blueprint.cloud, plan.nodes)])),
-            security_context: Some(pod_security(&plan.security)),
-            host_network: plan.security.host_network.then_some(true),
-            host_pid: plan.security.host_pid.then_some(true),
             priority_class_name: (plan.kind == WorkloadKind::DaemonSet)
                 .then(|| "system-node-critical".to_owned()),
-            termination_grace_period_seconds: Some(i64::from(plan.grace)),
             service_account_name: plan.chooses_writer().then(|| plan.name.clone()),
             automount_service_account_token: Some(plan.chooses_writer()),
-            ..pod_defaults(plan.security.host_network)
+            ..spec
         }),
     }
 }
 
-/// The processor share of a job. Without a request a pod gets next to nothing beside others, and everything waits for
-/// the jobs of a new cloud while its services start.
-const JOB_CPU: &str = "50m";
-
 /// The template of a job's pod.
 pub(crate) fn job_template(blueprint: &Blueprint, job: &JobPlan) -> PodTemplateSpec {
-    let mut pod = Builder::new(&config_secret(&job.object_name()), &job.documents, SECRET_MODE);
-    pod.secret("tls", AUTHORITY, "/etc/oaas/tls", &["ca.crt"]);
-    pod.accounts(&job.accounts);
-    pod.directories(&job.secret_mounts);
-    let mut env = environment(&BTreeMap::new());
-    for (variable, (secret, key)) in &job.secret_env {
-        let selector = SecretKeySelector { name: secret.clone(), key: key.clone(), optional: None };
-        env.push(EnvVar {
-            name: variable.clone(),
-            value_from: Some(EnvVarSource { secret_key_ref: Some(selector), ..EnvVarSource::default() }),
-            ..EnvVar::default()
-        });
-    }
-    let security = Security::default();
-    let container = Container {
-        name: job.name.clone(),
-        image: Some(job.image.reference.clone()),
-        command: Some(AGENT.map(str::to_owned).to_vec()),
-        env: Some(env),
-        resources: Some(ResourceRequirements {
-            requests: Some(BTreeMap::from([("cpu".to_owned(), Quantity(JOB_CPU.to_owned()))])),
-            ..ResourceRequirements::default()
-        }),
-        security_context: Some(container_security(&security)),
-        volume_mounts: Some(pod.mounts),
-        ..Container::default()
-    };
+    let (container, spec) = pod(
+        blueprint,
+        &Parts {
+            name: &job.name,
+            config: config_secret(&job.object_name()),
+            documents: &job.documents,
+            certificate: None,
+            image: &job.image.reference,
+            nodes: job.nodes,
+            env: &job.env,
+            secret_env: &job.secret_env,
+            accounts: &job.accounts,
+            secret_mounts: &job.secret_mounts,
+            node_settings: job.node_settings,
+            volumes: &job.volumes,
+            claims: false,
+            resources: &job.resources,
+            security: &job.security,
+            grace: job.grace,
+        },
+    );
     PodTemplateSpec {
         metadata: Some(ObjectMeta {
             labels: Some(labels(&blueprint.cloud, Some(&job.name))),
             ..ObjectMeta::default()
         }),
-        spec: Some(PodSpec {
-            containers: vec![container],
-            volumes: Some(pod.volumes),
-            node_selector: Some(BTreeMap::from([node_selector(&blueprint.cloud, NodeLabel::Controller)])),
-            security_context: Some(pod_security(&security)),
-            restart_policy: Some("OnFailure".into()),
-            ..pod_defaults(false)
-        }),
+        spec: Some(PodSpec { containers: vec![container], restart_policy: Some("OnFailure".into()), ..spec }),
     }
 }
 
-fn pod_defaults(host_network: bool) -> PodSpec {
-    PodSpec {
-        automount_service_account_token: Some(false),
-        enable_service_links: Some(false),
-        dns_policy: Some(if host_network { "ClusterFirstWithHostNet" } else { "ClusterFirst" }.into()),
-        // Names are written out in full: with the usual ndots of 5 each would be looked up under every search domain first.
-        dns_config: Some(PodDNSConfig {
-            options: Some(vec![PodDNSConfigOption { name: Some("ndots".into()), value: Some("2".into()) }]),
-            ..PodDNSConfig::default()
-        }),
-        ..PodSpec::default()
-    }
-}
-
-fn environment(own: &BTreeMap<String, String>) -> Vec<EnvVar> {
+fn environment(own: &BTreeMap<String, String>, secrets: &BTreeMap<String, (String, String)>) -> Vec<EnvVar> {
     let field = |name: &str, path: &str| EnvVar {
         name: name.into(),
         value_from: Some(EnvVarSource {
@@ -186,6 +218,14 @@ fn environment(own: &BTreeMap<String, String>) -> Vec<EnvVar> {
         value: Some(value.clone()),
         value_from: None,
     }));
+    env.extend(secrets.iter().map(|(name, (secret, key))| {
+        let selector = SecretKeySelector { name: secret.clone(), key: key.clone(), optional: None };
+        EnvVar {
+            name: name.clone(),
+            value_from: Some(EnvVarSource { secret_key_ref: Some(selector), ..EnvVarSource::default() }),
+            ..EnvVar::default()
+        }
+    }));
     env
 }
 
@@ -203,8 +243,7 @@ fn probe(plan: &ComponentPlan, path: &str, period: i32, failures: u32, timeout: 
     }
 }
 
-fn resources(plan: &ComponentPlan) -> ResourceRequirements {
-    let resources = &plan.resources;
+fn resources(resources: &Resources) -> ResourceRequirements {
     let amounts = |cpu_millis: Option<u32>, memory_mib: u32| {
         let cpu = cpu_millis.map(|millis| ("cpu".to_owned(), Quantity(format!("{millis}m"))));
         Some(cpu.into_iter().chain([("memory".to_owned(), Quantity(format!("{memory_mib}Mi")))]).collect())
@@ -342,11 +381,11 @@ impl Builder {
         self.volume(volume, "/etc/oaas/accounts", true, false);
     }
 
-    fn declared(&mut self, plan: &ComponentPlan, volume: &oaas_catalog::Volume) {
+    fn declared(&mut self, owner: &str, claims: bool, volume: &oaas_catalog::Volume) {
         let mut source = Volume { name: volume.name.clone(), ..Volume::default() };
         let mut shared = false;
         match &volume.source {
-            VolumeSource::PersistentGib(_) if plan.kind == WorkloadKind::StatefulSet => {
+            VolumeSource::PersistentGib(_) if claims => {
                 // The claim is the stateful set's own; only the mount is said here.
                 self.mounts.push(VolumeMount {
                     name: volume.name.clone(),
@@ -358,7 +397,7 @@ impl Builder {
             }
             VolumeSource::PersistentGib(_) => {
                 source.persistent_volume_claim = Some(PersistentVolumeClaimVolumeSource {
-                    claim_name: shared_claim(plan, &volume.name),
+                    claim_name: shared_claim(owner, &volume.name),
                     read_only: None,
                 });
             }

@@ -14,14 +14,14 @@ use oaas_plan::{Blueprint, Claim, ComponentPlan, Observed, amount_of_bytes, volu
 use crate::labels::metadata;
 
 /// The name of the claim of a volume that a deployment's pods share.
-pub(crate) fn shared_claim(plan: &ComponentPlan, volume: &str) -> String {
-    format!("{}-{volume}", plan.name)
+pub(crate) fn shared_claim(component: &str, volume: &str) -> String {
+    format!("{component}-{volume}")
 }
 
 /// The claims that the pods of a deployment share.
 pub(crate) fn shared_claims(blueprint: &Blueprint, plan: &ComponentPlan) -> Vec<PersistentVolumeClaim> {
     let claims = plan.claims.iter().map(|(volume, claim)| PersistentVolumeClaim {
-        metadata: data(metadata(blueprint, &shared_claim(plan, volume), Some(&plan.name))),
+        metadata: data(metadata(blueprint, &shared_claim(&plan.name, volume), Some(&plan.name))),
         spec: Some(whole(claim)),
         status: None,
     });

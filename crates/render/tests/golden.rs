@@ -46,9 +46,75 @@ fn workloads_are_as_reviewed() {
     insta::assert_yaml_snapshot!("daemon-sets", objects.daemon_sets);
     insta::assert_yaml_snapshot!("services", objects.services);
     insta::assert_yaml_snapshot!("network-policies", objects.network_policies);
+    insta::assert_yaml_snapshot!("cron-jobs", objects.cron_jobs);
+    let found = objects.jobs.iter().find(|object| {
+        object
+            .metadata
+            .labels
+            .as_ref()
+            .is_some_and(|labels| labels["oaas.dev/component"] == "keystone-bootstrap")
+    });
+    insta::assert_yaml_snapshot!("job-object-keystone-bootstrap", found.expect("rendered").spec);
 }
 
-/// The agent refuses what it does not know, so every role and check of the catalog must be one that it has.
+/// What each profile runs and takes, and what of the files is different where there are several.
+#[test]
+fn profiles_are_as_reviewed() {
+    let of = |profile| {
+        let mut cloud = Cloud::small();
+        cloud.spec.profile = profile;
+        cloud.fill_credentials();
+        all(&mut cloud).0
+    };
+    let profiles = [
+        ("tiny", oaas_api::Profile::Tiny),
+        ("small", oaas_api::Profile::Small),
+        ("full", oaas_api::Profile::Full),
+    ];
+    let files = |blueprint: &oaas_plan::Blueprint| -> BTreeSet<String> {
+        let documents = blueprint
+            .components
+            .values()
+            .flat_map(|plan| plan.documents.iter().map(move |document| (&plan.name, document)));
+        let lines = documents.flat_map(|(name, document)| {
+            let path = document.path.clone();
+            let text = text::write(document);
+            text.lines().map(|line| format!("{name} {path}: {}", line.trim())).collect::<Vec<_>>()
+        });
+        lines.collect()
+    };
+    let tiny = files(&of(oaas_api::Profile::Tiny));
+    for (name, profile) in profiles {
+        let blueprint = of(profile);
+        let mut shown = format!("takes {}\n\n", oaas_plan::capacity(&blueprint));
+        for plan in blueprint.components.values() {
+            let resources = &plan.resources;
+            shown += &format!(
+                "{:<32} {:<12} x{}  {} m, {} MiB, at most {} MiB\n",
+                plan.name,
+                format!("{:?}", plan.kind),
+                plan.replicas,
+                resources.cpu_millis,
+                resources.memory_mib,
+                resources.memory_limit_mib
+            );
+        }
+        for job in blueprint.jobs.values() {
+            let when = job.schedule.as_ref().map_or_else(|| "once".to_owned(), ToString::to_string);
+            shown += &format!("{:<32} Job, {when}\n", job.name);
+        }
+        let lines = files(&blueprint);
+        for line in tiny.difference(&lines) {
+            shown += &format!("- {line}\n");
+        }
+        for line in lines.difference(&tiny) {
+            shown += &format!("+ {line}\n");
+        }
+        insta::assert_snapshot!(format!("profile-{name}"), shown);
+    }
+}
+
+/// What is written can be read: the agent refuses what it does not know.
 #[test]
 fn the_agent_understands_every_configuration() {
     let (blueprint, _) = all(&mut Cloud::small());

@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 
 use k8s_openapi::api::batch::v1::Job;
 use oaas_api::Reason;
-use oaas_plan::Image;
+use oaas_plan::{Image, JobState};
 use oaas_render::{Objects, Rendered, text};
 use support::Cloud;
 
@@ -143,11 +143,13 @@ fn a_new_agent_alone_writes_nothing() {
     let (_, _, before) = cloud.rendered();
     build_again(&mut cloud, &[]);
     let (_, _, after) = cloud.rendered();
-    // Jobs are named by what they are made from, and never written again.
+    // Jobs are named by what they are made from, and never written again. What is done again and again takes the newest
+    // image the next time, which restarts nothing.
     let names =
         |jobs: &[Job]| jobs.iter().filter_map(|job| job.metadata.name.clone()).collect::<Vec<String>>();
     assert_eq!(names(&before.apply.jobs), names(&after.apply.jobs));
-    let without_jobs = |rendered: Rendered| Objects { jobs: Vec::new(), ..rendered.apply };
+    let without_jobs =
+        |rendered: Rendered| Objects { jobs: Vec::new(), cron_jobs: Vec::new(), ..rendered.apply };
     let (before, after) = (without_jobs(before), without_jobs(after));
     assert_eq!(rolls(&before, &after), [""; 0]);
     assert!(before == after, "something is written");
@@ -319,4 +321,45 @@ fn a_volume_that_grows_rolls_nothing() {
     let grown = oaas_render::grown(&after, &cloud.observed);
     let names: Vec<_> = grown.iter().filter_map(|claim| claim.metadata.name.clone()).collect();
     assert_eq!(names, ["data-galera-0"]);
+}
+
+/// The ledger's word that the database has lived forbids to make it anew: only a load of a database may say so.
+#[test]
+fn only_a_loaded_database_has_lived() {
+    let mut cloud = Cloud::small();
+    let blueprint = cloud.blueprint();
+    let name = |job: &str| blueprint.jobs[job].object_name();
+    cloud.observed.jobs.insert(name("keystone-bootstrap"), JobState::Succeeded);
+    cloud.observed.jobs.insert(name("load-schema-nova"), JobState::Active);
+    assert!(!oaas_plan::database_lives(&blueprint, &cloud.observed));
+    cloud.observed.jobs.insert(name("load-schema-nova"), JobState::Succeeded);
+    assert!(oaas_plan::database_lives(&blueprint, &cloud.observed));
+}
+
+/// What is done again and again is applied once its needs hold, and nobody waits for it.
+#[test]
+fn nobody_waits_for_what_is_done_again_and_again() {
+    let mut cloud = Cloud::small();
+    let (blueprint, gates, rendered) = cloud.rendered();
+    let scheduled: Vec<&str> =
+        blueprint.jobs.values().filter(|job| job.schedule.is_some()).map(|job| job.name.as_str()).collect();
+    assert!(scheduled.len() >= 4, "{scheduled:?}");
+    assert!(rendered.apply.cron_jobs.is_empty(), "there is no database yet");
+    let report = oaas_plan::report(&blueprint, &gates, &cloud.observed);
+    assert!(report.items.iter().all(|item| !scheduled.contains(&item.name.as_str())));
+    while cloud.step() {}
+    let (_, _, rendered) = cloud.rendered();
+    assert_eq!(rendered.apply.cron_jobs.len(), scheduled.len());
+}
+
+/// A job reads the options that the resource says of its service, as the service's components do.
+#[test]
+fn jobs_read_the_users_options() {
+    let mut cloud = Cloud::small();
+    cloud.spec.services =
+        serde_json::from_value(serde_json::json!({"nova": {"config": {"DEFAULT": {"debug": true}}}}))
+            .expect("services");
+    let blueprint = cloud.blueprint();
+    let main = blueprint.jobs["nova-purge"].documents.iter().find(|d| d.path.ends_with("nova.conf"));
+    assert!(oaas_render::text::write(main.expect("its file")).contains("debug = true"));
 }

@@ -14,8 +14,8 @@ use oaas_image::Cache;
 use oaas_operator::cloud::facts;
 use oaas_operator::observe;
 use oaas_plan::{
-    Blueprint, Change, ChangeKind, CloudId, Credentials, Images, Inputs, Node, Observed, SecretKey,
-    Sensitive, UserSecrets, blueprint, capacity, credentials, diff, validate,
+    Blueprint, Capacity, Change, ChangeKind, CloudId, Credentials, Images, Inputs, Node, Observed, SecretKey,
+    Sensitive, UserSecrets, blueprint, capacity, credentials, diff, too_large, validate,
 };
 use serde::Serialize;
 use snafu::ResultExt;
@@ -48,6 +48,8 @@ pub struct Plan {
     pub changes: Vec<Line>,
     /// Components whose pods restart.
     pub restarts: BTreeSet<String>,
+    /// What the cloud takes of its nodes.
+    pub takes: Capacity,
 }
 
 /// One change.
@@ -221,7 +223,7 @@ fn plan(
         wanted::with_generated(cluster.secrets.clone(), credentials(&inputs(wanted, &cluster.secrets)));
     let after = blueprint(&inputs(wanted, &secrets)).context(PlanSnafu)?;
     if cluster.live.is_none() {
-        wanted::refuse(capacity(&inputs(wanted, &secrets), &after))?;
+        wanted::refuse(too_large(&inputs(wanted, &secrets), &after))?;
     }
     let before = match &cluster.live {
         Some(live) => blueprint(&inputs(&live.spec, &secrets)).context(PlanSnafu)?,
@@ -233,6 +235,7 @@ fn plan(
     Ok(Plan {
         cloud: format!("{}/{}", id.namespace, id.name),
         new: cluster.live.is_none(),
+        takes: capacity(&after),
         restarts: changes.iter().filter(|change| change.restarts).map(|c| c.component.clone()).collect(),
         changes: changes.into_iter().map(line).collect(),
     })
@@ -294,6 +297,7 @@ fn text(plan: &Plan, style: Style) -> String {
         names.len() - added - removed,
         plan.restarts.len(),
     );
+    out += &format!("The cloud takes {}.\n", plan.takes);
     out
 }
 

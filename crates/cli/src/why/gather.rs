@@ -142,10 +142,10 @@ pub fn needs(catalog: &Catalog, release: &str, items: &BTreeSet<String>) -> BTre
             all.insert(schema, world.database());
         }
         for job in service.jobs.iter().filter(|job| items.contains(&job.name)) {
-            all.insert(job.name.clone(), world.all_of(&job.needs));
+            all.insert(job.name.clone(), world.all_of(&job.pod.needs));
         }
         for component in &service.components {
-            all.insert(component.name.clone(), world.all_of(&component.needs));
+            all.insert(component.name.clone(), world.all_of(&component.pod.needs));
         }
     }
     all
@@ -187,7 +187,7 @@ impl World<'_> {
 
     fn of_job(&self, name: &str) -> Vec<String> {
         let jobs = self.catalog.services_of(self.release).flat_map(|service| &service.jobs);
-        let needs = jobs.filter(|job| job.name == *name).flat_map(|job| &job.needs);
+        let needs = jobs.filter(|job| job.name == *name).flat_map(|job| &job.pod.needs);
         // Jobs need schemas and components, not each other's circles; one step down is enough for those.
         needs.filter(|need| !matches!(need, Need::Job(_))).flat_map(|need| self.one(need)).collect()
     }

@@ -134,7 +134,7 @@ pub fn decide(
         }
     };
     if known.components.is_empty() {
-        let problems = oaas_plan::capacity(&inputs, &blueprint);
+        let problems = oaas_plan::too_large(&inputs, &blueprint);
         if !problems.is_empty() {
             return Plan::Refused(problems);
         }
@@ -166,7 +166,7 @@ pub fn decide(
     let mut rolls = rolls::rolls(observed, &rendered.apply.daemon_sets, &nodes);
     rolls.extend(rolls::stuck(observed, &rendered.apply.stateful_sets));
     let node_labels = node_labels(&blueprint, &nodes);
-    let database_lives = known.jobs.values().any(|job| *job == oaas_plan::JobState::Succeeded);
+    let database_lives = oaas_plan::database_lives(&blueprint, &known);
     Plan::Make(Box::new(Make {
         blueprint,
         gates,

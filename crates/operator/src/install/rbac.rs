@@ -24,7 +24,7 @@ const EVERYWHERE: &[Row] = &[
     // Labels that say which node runs what.
     ("", &["nodes"], &["get", "list", "watch", "patch"]),
     ("apps", &["deployments", "statefulsets", "daemonsets"], OWN),
-    ("batch", &["jobs"], OWN),
+    ("batch", &["jobs", "cronjobs"], OWN),
     ("policy", &["poddisruptionbudgets"], OWN),
     ("networking.k8s.io", &["networkpolicies"], OWN),
     ("discovery.k8s.io", &["endpointslices"], OWN),
