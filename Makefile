@@ -18,7 +18,8 @@ TEST_PACKAGES := chromium chromium-driver curl dnsmasq-base iputils-ping openssh
 
 # Tiers of `make test`, in order, each an executable in tests/tiers/ (see tests/run).
 TIERS := format lint deny unit node apiserver cloud
-FULL_TIERS := $(TIERS) daemons
+# Tiers that take long, each a part of `make test-full` with a log of its own (see tests/full).
+PARTS := daemons release
 
 .PHONY: help build up down test test-full bench bench-cold lint deny packages-build packages-up packages-test
 
@@ -38,8 +39,11 @@ down: build ## Take the cloud down and restore the machine
 test: build packages-test ## Everything that a change must pass
 	tests/run $(TIERS)
 
-test-full: build packages-test ## Also what takes long
-	tests/run $(FULL_TIERS)
+test-full: build packages-test ## Also what takes long; `make test-full-daemons` is one part of it
+	failed=0; tests/run $(TIERS) || failed=1; tests/full $(PARTS) || failed=1; exit $$failed
+
+test-full-%: build packages-test
+	tests/full $*
 
 test-%: build packages-test
 	tests/run $*

@@ -31,7 +31,8 @@ ended_by() {
     timeout --preserve-status --signal="$1" "$2" bin/oaas --instance "$instance" up || code=$?
     [[ $code == "$3" ]] || { echo "exit code $code"; return 1; }
 }
-second_up() { oaas up --output json 2>/dev/null | grep -q '"changed": false'; }
+# `resource` is the file that `up` was given, if any.
+second_up() { oaas up ${resource:+--file "$resource"} --output json 2>/dev/null | grep -q '"changed": false'; }
 
 ok() { echo "ok - $1"; }
 not_ok() { echo "not ok - $1: $2"; }
