@@ -8,7 +8,7 @@ use serde::Deserialize;
 use snafu::{ResultExt, Snafu};
 
 use crate::names::{Names, uses};
-use crate::options::{OptionCatalog, OptionFile, OptionIndex};
+use crate::options::{self, OptionIndex};
 use crate::pod::Pod;
 use crate::release::{Profile, Release};
 use crate::select::{CONTRIBUTED, CloudCatalog, Facts, SelectError};
@@ -16,7 +16,9 @@ use crate::service::Service;
 use crate::source::{Source, Wrong};
 use crate::when::Circumstances;
 
-static DATA: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/data");
+static SERVICES: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/data/services");
+const RELEASES: &str = include_str!("../data/releases.yaml");
+const COMMON: &str = include_str!("../data/common.yaml");
 
 /// Why the data cannot be used.
 #[derive(Debug, Snafu)]
@@ -36,14 +38,6 @@ pub enum LoadError {
         release: String,
         /// Where in which file, and what is wrong there.
         source: Wrong,
-    },
-    /// A list of options is not what it should be.
-    #[snafu(display("failed to read the options in {file}"))]
-    Options {
-        /// The file, below `data/`.
-        file: String,
-        /// What is wrong with it.
-        source: serde_json::Error,
     },
     /// Names lead nowhere.
     #[snafu(display("failed to make sense of the catalog: {}", problems.join("; ")))]
@@ -76,7 +70,8 @@ pub struct Catalog {
     sources: BTreeMap<String, Source>,
     /// The file of what all services share.
     common: Source,
-    options: BTreeMap<String, OptionCatalog>,
+    /// By release: of which release its options are.
+    options_of: BTreeMap<String, String>,
     /// What a cloud of each release may run, whatever else it is.
     possible: BTreeMap<String, CloudCatalog>,
     /// What some release has.
@@ -88,31 +83,21 @@ impl Catalog {
     pub fn built_in() -> Result<Self, LoadError> {
         let file = "releases.yaml";
         let ReleasesFile { releases, profiles } =
-            serde_yaml_ng::from_str(text(file)).context(ParseSnafu { file })?;
+            serde_yaml_ng::from_str(RELEASES).context(ParseSnafu { file })?;
         let mut sources = BTreeMap::new();
-        for file in DATA.get_dir("services").into_iter().flat_map(Dir::files) {
-            let (name, source) = service_file(&file.path().to_string_lossy(), contents(file))?;
+        for file in SERVICES.files() {
+            let path = format!("services/{}", file.path().display());
+            let (name, source) = service_file(&path, contents(file))?;
             sources.insert(name, source);
         }
-        let mut options: BTreeMap<String, OptionCatalog> = BTreeMap::new();
-        for release in DATA.get_dir("options").into_iter().flat_map(Dir::dirs) {
-            let of_release = options.entry(file_name(release.path())).or_default();
-            for file in
-                release.files().filter(|file| file.path().extension().is_some_and(|kind| kind == "json"))
-            {
-                let list: OptionFile = serde_json::from_slice(file.contents())
-                    .context(OptionsSnafu { file: file.path().to_string_lossy() })?;
-                let service = file.path().file_stem().map(|stem| stem.to_string_lossy().into_owned());
-                of_release.insert(service.unwrap_or_default(), OptionIndex::new(list.groups));
-            }
-        }
         let common = "common.yaml";
+        let own = |release: &Release| (release.name.clone(), release.name.clone());
         let catalog = Self {
+            options_of: releases.iter().map(own).collect(),
             releases: releases.into_iter().map(|release| (release.name.clone(), release)).collect(),
             profiles,
             sources,
-            common: Source::read(common, text(common)).context(ParseSnafu { file: common })?,
-            options,
+            common: Source::read(common, COMMON).context(ParseSnafu { file: common })?,
             possible: BTreeMap::new(),
             services: BTreeMap::new(),
         };
@@ -131,9 +116,7 @@ impl Catalog {
 
     /// This catalog with one more release, which uses the options of another.
     pub fn with_release(mut self, release: Release, options_of: &str) -> Result<Self, LoadError> {
-        if let Some(options) = self.options.get(options_of).cloned() {
-            self.options.insert(release.name.clone(), options);
-        }
+        self.options_of.insert(release.name.clone(), options_of.to_owned());
         self.releases.insert(release.name.clone(), release);
         self.checked()
     }
@@ -161,7 +144,8 @@ impl Catalog {
 
     /// The options that a service understands in a release.
     pub fn options(&self, release: &str, service: &Service) -> Option<&OptionIndex> {
-        self.options.get(release)?.get(service.options.as_deref().unwrap_or(&service.name))
+        options::of_release(self.options_of.get(release)?)?
+            .get(service.options.as_deref().unwrap_or(&service.name))
     }
 
     /// The catalog of one cloud: every condition is evaluated here, once, against what the cloud is.
@@ -396,16 +380,8 @@ fn service_file(file: &str, yaml: &str) -> Result<(String, Source), LoadError> {
     }
 }
 
-fn text(file: &str) -> &'static str {
-    DATA.get_file(file).map(contents).unwrap_or_default()
-}
-
 fn contents(file: &'static File<'static>) -> &'static str {
     file.contents_utf8().unwrap_or_default()
-}
-
-fn file_name(path: &std::path::Path) -> String {
-    path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -4,9 +4,17 @@
 //! (`oslo-config-generator --format json`, see its documentation) in the image and reduced to what checking needs.
 
 use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::{LazyLock, OnceLock};
 
+use include_dir::{Dir, include_dir};
 use oaas_feedback::nearest;
 use serde::Deserialize;
+
+static DATA: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/data/options");
+/// By release: what was read of it.
+static READ: LazyLock<BTreeMap<String, OnceLock<OptionCatalog>>> =
+    LazyLock::new(|| DATA.dirs().map(|release| (stem(release.path()), OnceLock::new())).collect());
 
 /// What kind of value an option takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -106,6 +114,37 @@ pub struct OptionIndex {
 /// The options of all services of one release.
 pub type OptionCatalog = BTreeMap<String, OptionIndex>;
 
+/// The options of a release's services, as they were generated from its image. They are many, and few programs ask for
+/// those of more than one release: each release's are read when they are asked for first.
+pub(crate) fn of_release(release: &str) -> Option<&'static OptionCatalog> {
+    READ.get(release).map(|read| {
+        read.get_or_init(|| {
+            self::read(release).expect("it is compiled in, and a test reads that of every release")
+        })
+    })
+}
+
+fn read(release: &str) -> Result<OptionCatalog, serde_json::Error> {
+    let files = DATA.get_dir(release).into_iter().flat_map(Dir::files);
+    files
+        .filter(|file| file.path().extension().is_some_and(|kind| kind == "json"))
+        .map(|file| {
+            let list: OptionFile = serde_json::from_slice(file.contents())?;
+            Ok((stem(file.path()), OptionIndex::new(list.groups)))
+        })
+        .collect()
+}
+
+/// The last part of a path; a file's without its ending.
+fn stem(path: &Path) -> String {
+    let part = if path.extension().is_some_and(|ending| ending == "json") {
+        path.file_stem()
+    } else {
+        path.file_name()
+    };
+    part.map(|part| part.to_string_lossy().into_owned()).unwrap_or_default()
+}
+
 impl OptionIndex {
     /// From the generated groups.
     pub fn new(groups: BTreeMap<String, BTreeMap<String, OptionInfo>>) -> Self {
@@ -162,5 +201,20 @@ impl OptionIndex {
         } else {
             nearest(section, self.sections()).map(|near| format!("did you mean {near}?"))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_options_of_every_release_are_read() {
+        assert!(!READ.is_empty());
+        for release in READ.keys() {
+            let read = read(release).unwrap_or_else(|error| panic!("{release}: {error}"));
+            assert!(read.len() > 5 && read.values().all(|index| !index.is_empty()), "{release}");
+        }
+        assert!(of_release("2018.2").is_none());
     }
 }

@@ -210,6 +210,8 @@ mod tests {
     fn a_cloud_names_the_images_of_its_release_and_of_what_it_runs() {
         let all = ["haproxy", "libvirt", "mariadb", "memcached", "openstack-2026.1", "ovn", "rabbitmq"];
         assert_eq!(names("{release: '2026.1'}"), all);
+        let other = all.map(|name| name.replace("2026.1", "2025.1"));
+        assert_eq!(names("{release: '2025.1'}"), other);
     }
 
     #[test]

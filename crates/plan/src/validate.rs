@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use ipnet::IpNet;
-use oaas_catalog::{ReplicaRule, SelectError, Service};
+use oaas_catalog::{Release, ReplicaRule, SelectError, Service};
 
 use crate::amounts;
 use crate::content::{TUNNEL_OVERHEAD, declared};
@@ -42,10 +42,28 @@ pub fn validate(inputs: &Inputs<'_>) -> Vec<Problem> {
 
 fn release(inputs: &Inputs<'_>, problems: &mut Problems) {
     let name = &inputs.spec.release;
-    if !inputs.catalog.releases().contains_key(name) {
-        let known = inputs.catalog.releases().keys().map(String::as_str);
-        problems.add("spec.release", format!("there is no release {name}"), Some(suggestion(name, known)));
+    let releases = inputs.catalog.releases();
+    if !releases.contains_key(name) {
+        let hint = neighbours(name, releases.values())
+            .unwrap_or_else(|| suggestion(name, releases.keys().map(String::as_str)));
+        problems.add("spec.release", format!("there is no release {name}"), Some(hint));
     }
+}
+
+/// The releases next to one that is named as they are, by year and half-year: of two numbers that differ in one figure,
+/// neither is a misspelling of the other. `None` where it is no such name.
+fn neighbours<'a>(name: &str, releases: impl Iterator<Item = &'a Release>) -> Option<String> {
+    let (year, half) = name.split_once('.')?;
+    let wanted = year.parse::<u32>().ok()?.checked_mul(10)?.checked_add(half.parse().ok()?)?;
+    let (before, after): (Vec<_>, Vec<_>) = releases.partition(|release| release.order < wanted);
+    let before = before.into_iter().max_by_key(|release| release.order).map(|release| &release.name);
+    let after = after.into_iter().min_by_key(|release| release.order).map(|release| &release.name);
+    Some(match (before, after) {
+        (Some(before), Some(after)) => format!("the nearest are {before} and {after}"),
+        (Some(last), None) => format!("the latest is {last}"),
+        (None, Some(first)) => format!("the earliest is {first}"),
+        (None, None) => return None,
+    })
 }
 
 fn services(inputs: &Inputs<'_>, problems: &mut Problems) {

@@ -74,11 +74,22 @@ fn an_option_changes_the_pods_that_read_it_only() {
 #[test]
 fn mistakes_get_the_nearest_right_thing() {
     let mut cloud = Cloud::small();
-    cloud.spec.release = "2026.2".into();
+    cloud.spec.release = "2026.x".into();
     let problems = |cloud: &Cloud| {
         cloud.with_inputs(oaas_plan::validate).iter().map(ToString::to_string).collect::<Vec<_>>()
     };
-    assert_eq!(problems(&cloud), ["spec.release: there is no release 2026.2; did you mean 2026.1?"]);
+    assert_eq!(problems(&cloud), ["spec.release: there is no release 2026.x; did you mean 2026.1?"]);
+    for (wrong, hint) in [
+        ("2025.2", "the nearest are 2025.1 and 2026.1"),
+        ("2099.1", "the latest is 2026.2"),
+        ("2018.2", "the earliest is 2025.1"),
+        ("rocky", "there are: 2025.1, 2026.1, 2026.2"),
+        ("", "there are: 2025.1, 2026.1, 2026.2"),
+        ("99999999999.1", "there are: 2025.1, 2026.1, 2026.2"),
+    ] {
+        cloud.spec.release = wrong.into();
+        assert_eq!(problems(&cloud), [format!("spec.release: there is no release {wrong}; {hint}")]);
+    }
     cloud.spec.release = "2026.1".into();
     let spec = r#"{
       "nvoa": {},

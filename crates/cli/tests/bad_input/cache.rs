@@ -44,7 +44,7 @@ fn an_image_that_there_is_not_is_told_before_anything_is_fetched() {
     place.run(&["image", "build", "mariab"]).assert(
         2,
         "error: failed to read the image recipes\n  caused by: failed to find an image named \"mariab\"\n\
-         hint: did you mean \"mariadb\"? There are: haproxy, libvirt, mariadb, memcached, oaas, openstack-2026.1, ovn, pause, rabbitmq\n",
+         hint: did you mean \"mariadb\"? There are: haproxy, libvirt, mariadb, memcached, oaas, openstack-2025.1, openstack-2026.1, openstack-2026.2, ovn, pause, rabbitmq\n",
     );
     assert!(!place.cache().exists());
 }

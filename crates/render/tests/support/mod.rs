@@ -59,6 +59,15 @@ impl Cloud {
         cloud
     }
 
+    /// The same of a release.
+    #[allow(dead_code)]
+    pub fn of_release(release: &str) -> Self {
+        let mut cloud = Self::small();
+        cloud.spec.release = release.into();
+        cloud.fill_credentials();
+        cloud
+    }
+
     /// Give every secret a value that tells what it is.
     pub fn fill_credentials(&mut self) {
         let specs = self.with_inputs(oaas_plan::credentials);
