@@ -5,8 +5,9 @@ use std::collections::BTreeSet;
 use oaas_feedback::nearest;
 use serde_json::Value;
 
+use super::label::as_dns_label;
+use super::problem::Problem;
 use super::yaml::{Entry, Node, Yaml};
-use super::{Problem, as_dns_label};
 use crate::schema::DNS_LABEL;
 
 /// Adds every problem of `node` (at `path`) under `schema` to `problems`; `root` is the whole schema, for hints.

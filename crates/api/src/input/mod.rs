@@ -8,6 +8,8 @@
 //! CEL rules run when the shape is right, and rules that compare with the old resource run in the API server only.
 
 mod check;
+mod label;
+mod problem;
 mod yaml;
 
 use std::fmt;
@@ -17,40 +19,11 @@ use serde_json::Value;
 use serde_saphyr::Spanned;
 
 use crate::openstack::{NAME_MAX, OpenStack};
+use label::as_dns_label;
+pub use label::is_dns_label;
+pub use problem::Problem;
 pub use yaml::Place;
 use yaml::{Node, Yaml};
-
-/// One thing that is wrong in a user's file.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Problem {
-    /// The field, such as `spec.network.external[0].cidr`; empty for the whole document.
-    pub path: String,
-    /// Where it stands.
-    pub place: Place,
-    /// What is wrong.
-    pub what: String,
-    /// The nearest right name.
-    pub nearest: Option<String>,
-    /// What to do next.
-    pub hint: Option<String>,
-}
-
-impl fmt::Display for Problem {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(out, "line {}: ", self.place.line)?;
-        if !self.path.is_empty() {
-            write!(out, "{}: ", self.path)?;
-        }
-        out.write_str(&self.what)?;
-        if let Some(nearest) = &self.nearest {
-            write!(out, "; did you mean `{nearest}`?")?;
-        }
-        if let Some(hint) = &self.hint {
-            write!(out, " ({hint})")?;
-        }
-        Ok(())
-    }
-}
 
 /// Every problem of a user's file, in the order of its lines. Never empty.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -205,22 +178,6 @@ fn check_name(root: &Node, problems: &mut Vec<Problem>) {
             );
         }
     }
-}
-
-/// Whether a name can be a label of a DNS name that starts with a letter.
-pub fn is_dns_label(name: &str) -> bool {
-    let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
-    name.starts_with(|c: char| c.is_ascii_lowercase()) && name.chars().all(fits) && !name.ends_with('-')
-}
-
-/// The nearest DNS label to a name.
-fn as_dns_label(name: &str) -> Option<String> {
-    let mapped: String =
-        name.to_lowercase().chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
-    let trimmed = mapped.trim_start_matches(|c: char| !c.is_ascii_lowercase());
-    let cut: String = trimmed.chars().take(NAME_MAX).collect();
-    let label = cut.trim_end_matches('-').to_owned();
-    (!label.is_empty()).then_some(label)
 }
 
 /// The typed resource, when the schema's CEL rules hold too.
