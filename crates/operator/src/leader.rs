@@ -27,7 +27,7 @@ pub const RENEW: Duration = Duration::from_secs(4);
 /// How often others look at it.
 pub const LOOK: Duration = Duration::from_secs(2);
 /// How long before the lease ends the fence closes: longer than a write may take to be answered.
-pub const MARGIN: Duration = Duration::from_secs(3);
+pub const MARGIN: Duration = Duration::from_secs(6);
 
 /// Looking at the lease or writing it failed.
 #[derive(Debug, Snafu)]

@@ -1,8 +1,8 @@
 //! Makes the API server have what is desired, with as few writes as possible.
 //!
 //! # Flow
-//! objects → requests ([`desired()`]) → compared with the newest known state → server-side apply of what differs → when
-//! all of that succeeded, deletion of what is ours and no longer desired.
+//! objects → requests ([`desired()`]) → compared with the newest known state → server-side apply of what differs →
+//! deletion of what is ours and no longer desired.
 //!
 //! # Guarantees
 //! - What is as desired is not written: each desired field has its value *and* the annotation holds the hash of all of
@@ -10,6 +10,8 @@
 //! - `replicas` is never applied by the main field manager; a second one sets it when the object is created and while
 //!   it is pinned, and never lets go of it.
 //! - Credentials and Jobs are created, never patched. Data is never pruned.
+//! - One object that cannot be applied stops only the workloads whose pods name it: they stay as they are, with what
+//!   their former revision uses.
 //! - Nothing is written while the fence is closed.
 //!
 //! # Caveats
@@ -20,6 +22,7 @@
 mod desired;
 mod quantity;
 mod subset;
+mod uses;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -40,11 +43,14 @@ use crate::fence::{Fence, NotLeader};
 use crate::metrics::Metrics;
 pub use desired::{ANNOTATION_REPLICAS, Desired, Key, Mode, Replicas, desired, desired_one, hash};
 pub use subset::first_difference;
+pub use uses::uses;
 
 /// Requests at once. The API server answers one in about 5 ms; more of them only queue there.
 const AT_ONCE: usize = 16;
 /// Longest wait for the answer to a write; the lease's duration is chosen against it.
-const ANSWER: Duration = Duration::from_secs(10);
+const ANSWER: Duration = Duration::from_secs(5);
+// A write that began while the lease was surely ours has been answered or given up before somebody else may take it.
+const _: () = assert!(ANSWER.as_millis() < crate::leader::MARGIN.as_millis());
 
 /// One write failed.
 #[derive(Debug, Snafu)]
@@ -165,6 +171,8 @@ pub struct Applied {
     pub pruned: Vec<Key>,
     /// What failed; the next reconciliation tries it again.
     pub failed: Vec<WriteError>,
+    /// Workloads that were left as they are, because something that their pods name could not be applied.
+    pub left: Vec<Key>,
 }
 
 /// Brings objects about.
@@ -182,8 +190,8 @@ impl Applier {
         Self { client, cache, fence, metrics }
     }
 
-    /// Applies `objects`; then, if all of that succeeded, deletes what carries the owner's labels and is neither in
-    /// `objects` nor in `held` (what exists and shall stay as it is for now).
+    /// Applies `objects`; then deletes what carries the owner's labels and is neither in `objects` nor in `held` (what exists and shall
+    /// stay as it is for now), nor named by the pods of a workload that could not be applied.
     pub async fn apply(&self, owner: &Owner, objects: &Objects, held: &Objects) -> Applied {
         let labels = owner.labels();
         let all = desired(objects, &owner.namespace, &labels);
@@ -193,35 +201,47 @@ impl Applier {
         // Pods start when their workload exists, so what they mount and whom they call comes first.
         let (runs, rest): (Vec<_>, Vec<_>) =
             all.into_iter().partition(|object| RUN_PODS.contains(&object.resource.kind.as_str()));
-        for stage in [rest, runs] {
-            let results: Vec<_> = stream::iter(stage)
-                .map(|object| async move { (self.bring_about(owner, &object).await, object.key) })
-                .buffer_unordered(AT_ONCE)
-                .collect()
-                .await;
-            for (result, key) in results {
-                match result {
-                    Ok(true) => applied.written.push(key),
-                    Ok(false) => applied.unchanged += 1,
-                    Err(error) => applied.failed.push(error),
-                }
-            }
-            if !applied.failed.is_empty() {
-                break;
-            }
-        }
+        self.bring_all_about(owner, rest, &mut applied).await;
+        let broken: BTreeSet<Key> = applied.failed.iter().map(|error| error.key().clone()).collect();
+        // With a new template its pods would start from what the object that failed was before.
+        let (left, runs): (Vec<_>, Vec<_>) =
+            runs.into_iter().partition(|object| !uses(&object.body).is_disjoint(&broken));
+        applied.left = left.into_iter().map(|object| object.key).collect();
+        self.bring_all_about(owner, runs, &mut applied).await;
         self.metrics.unchanged.inc_by(applied.unchanged as u64);
-        if applied.failed.is_empty() {
-            let superfluous = |_: &dyn Watched, key: &Key, meta: &LiveMeta| {
-                !keep.contains(key)
-                    && meta.labels.get(names::LABEL_OWNER) == Some(&owner.uid)
-                    && !outlives(key, meta)
-            };
-            let (pruned, failed) = self.delete_where(owner, superfluous).await;
-            applied.pruned = pruned;
-            applied.failed = failed;
-        }
+        let former = applied.failed.iter().map(WriteError::key).chain(&applied.left);
+        keep.extend(former.flat_map(|key| self.used_by_live(owner, key)).collect::<Vec<_>>());
+        let superfluous = |_: &dyn Watched, key: &Key, meta: &LiveMeta| {
+            !keep.contains(key)
+                && meta.labels.get(names::LABEL_OWNER) == Some(&owner.uid)
+                && !outlives(key, meta)
+        };
+        let (pruned, failed) = self.delete_where(owner, superfluous).await;
+        applied.pruned = pruned;
+        applied.failed.extend(failed);
         applied
+    }
+
+    /// Brings each of `objects` about, several at once, and notes what came of it.
+    async fn bring_all_about(&self, owner: &Owner, objects: Vec<Desired>, applied: &mut Applied) {
+        let results: Vec<_> = stream::iter(objects)
+            .map(|object| async move { (self.bring_about(owner, &object).await, object.key) })
+            .buffer_unordered(AT_ONCE)
+            .collect()
+            .await;
+        for (result, key) in results {
+            match result {
+                Ok(true) => applied.written.push(key),
+                Ok(false) => applied.unchanged += 1,
+                Err(error) => applied.failed.push(error),
+            }
+        }
+    }
+
+    /// What the pods of a live object name.
+    fn used_by_live(&self, owner: &Owner, key: &Key) -> BTreeSet<Key> {
+        let live = self.cache.kind(&key.kind).and_then(|kind| kind.live(&owner.namespace, &key.name));
+        live.map(|live| uses(&live)).unwrap_or_default()
     }
 
     /// Deletes everything of a cloud; what holds data only if `data`. Returns what still existed, and what failed.

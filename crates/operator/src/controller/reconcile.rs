@@ -128,10 +128,8 @@ pub(super) async fn reconcile<B: Brain>(
         Some(wanted) => Some(context.applier.apply(&owner, &wanted.apply, &wanted.held).await),
         None => None,
     };
-    let failed = applied.as_ref().is_some_and(|applied| !applied.failed.is_empty());
-    if !failed {
-        delete_each(context, &owner, &decision.delete).await.context(WriteSnafu { cloud: name() })?;
-    }
+    // Whom to replace was judged by what is live, so it is right also when something could not be applied.
+    delete_each(context, &owner, &decision.delete).await.context(WriteSnafu { cloud: name() })?;
     let due = ask(context, cloud, &owner, &decision.actions, now);
     // Outcomes that were there at once are not waited for; the next event brings them.
     let report = context.brain.report(&observed, &decision.plan, applied.as_ref());

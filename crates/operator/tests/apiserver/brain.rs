@@ -52,6 +52,18 @@ pub fn objects(cloud: &OpenStack, members: i64) -> Objects {
     if service("extra").enabled != Some(false) {
         objects.config_maps.push(object(json!({ "metadata": { "name": "extra" }, "data": {} })));
     }
+    if service("broken").enabled == Some(true) {
+        // The API server refuses such a key; the deployment's pods would mount it.
+        objects
+            .config_maps
+            .push(object(json!({ "metadata": { "name": "broken" }, "data": { "not/a/key": "" } })));
+        let (selector, mut template) = pods("reader", &name);
+        template["spec"]["volumes"] = json!([{ "name": "broken", "configMap": { "name": "broken" } }]);
+        objects.deployments.push(object(json!({
+            "metadata": { "name": "reader" },
+            "spec": { "replicas": 1, "selector": selector, "template": template },
+        })));
+    }
     objects.secrets.push(object(json!({
         "metadata": { "name": "db-g1", "labels": { "oaas.dev/holds-data": "credentials" },
                       "annotations": { "oaas.dev/apply": "create" } },

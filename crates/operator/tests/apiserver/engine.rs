@@ -143,6 +143,7 @@ async fn the_life_of_a_cloud() {
     replicas_belong_to_whoever_scales(&cluster, &client, &operator).await;
     drift_is_put_back_and_credentials_are_not(&cluster, &client, &operator).await;
     what_is_not_desired_goes(&cluster, &client, &operator).await;
+    what_cannot_be_applied_stops_only_who_uses_it(&cluster, &client, &operator).await;
     a_restart_writes_nothing(&cluster, operator).await;
 }
 
@@ -254,6 +255,33 @@ async fn what_is_not_desired_goes(cluster: &Cluster, client: &Client, operator: 
         "labels without the owner's id are not enough"
     );
     assert!(maps.get_opt("demo-ledger").await.unwrap().is_some());
+}
+
+async fn what_cannot_be_applied_stops_only_who_uses_it(
+    cluster: &Cluster,
+    client: &Client,
+    operator: &Operator,
+) {
+    let maps: Api<ConfigMap> = Api::namespaced(client.clone(), "default");
+    let deployments: Api<Deployment> = Api::namespaced(client.clone(), "default");
+    apply(cluster, &cloud("services: { extra: { enabled: true } }"));
+    eventually("extra is back", 20, || async { maps.get_opt("extra").await.unwrap() }).await;
+    apply(
+        cluster,
+        &cloud("services: { broken: { enabled: true }, extra: { enabled: false }, web: { replicas: 3 } }"),
+    );
+    eventually("the others are applied and pruned", 20, || async {
+        let web = deployments.get_opt("web").await.unwrap()?;
+        let gone = maps.get_opt("extra").await.unwrap().is_none();
+        (gone && web.spec?.replicas == Some(3)).then_some(())
+    })
+    .await;
+    assert!(
+        deployments.get_opt("reader").await.unwrap().is_none(),
+        "its pods would wait for what is not there"
+    );
+    apply(cluster, &cloud("services: { extra: { enabled: false } }"));
+    operator.quiet().await;
 }
 
 async fn a_restart_writes_nothing(cluster: &Cluster, operator: Operator) {
