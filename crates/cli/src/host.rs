@@ -53,6 +53,7 @@ pub fn options(global: &Global, command: &'static str) -> Result<Options, Error>
         instance: global.instance.clone(),
         nodes: 1,
         ports: Vec::new(),
+        external: Vec::new(),
         state_dir: directories::state(),
         cache_dir: directories::cache(),
         images: Images { cache: image_cache(), pause: String::new() },

@@ -16,6 +16,7 @@ pub mod commands;
 pub mod context;
 pub mod directories;
 pub mod entry;
+pub mod external;
 pub mod fit;
 pub mod guest;
 pub mod host;

@@ -53,6 +53,7 @@ async fn run(arguments: &[String]) -> Result<(), oaas_node::Error> {
         instance: word(1).unwrap_or("oaas").parse().expect("the name of an instance"),
         nodes: word(2).map_or(1, |count| count.parse().expect("a number of nodes")),
         ports: vec![PortMap::loopback(30080)],
+        external: Vec::new(),
         state_dir: directory("OAAS_STATE_DIR", "/var/lib/oaas"),
         images: Images {
             cache: cache_dir.join("images"),

@@ -3,6 +3,7 @@
 //! Applied on every `up` by server-side apply, which writes nothing when nothing changed.
 
 use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
 use k8s_openapi::api::core::v1::{Node as KubeNode, Service, ServicePort, ServiceSpec};
@@ -21,6 +22,7 @@ use snafu::{ResultExt, Snafu};
 
 use crate::instance::{Instance, Network, Node};
 use crate::pki::KUBELET_CLIENT;
+use crate::{config, observe};
 
 /// The name under which this crate owns fields of objects.
 const MANAGER: &str = "oaas-node";
@@ -181,9 +183,10 @@ fn dns_endpoints(address: String) -> EndpointSlice {
     }
 }
 
-/// What agents on a node must know of its interfaces.
-fn interfaces() -> String {
+/// What agents on a node must know of its interfaces, and guests of whom to ask for names.
+fn interfaces(name_servers: &[Ipv4Addr]) -> String {
     json!({
+        "nameServers": name_servers,
         "tunnel": Network::Tunnel.interface(),
         "physicalNetworks": { "public": Network::External.interface() },
     })
@@ -192,7 +195,8 @@ fn interfaces() -> String {
 
 async fn annotate(client: &Client, node: Node) -> Result<(), BootstrapError> {
     let name = node.to_string();
-    let mut metadata = json!({ "annotations": { "oaas.dev/interfaces": interfaces() } });
+    let name_servers = config::reachable_servers(&observe::resolv_conf());
+    let mut metadata = json!({ "annotations": { "oaas.dev/interfaces": interfaces(&name_servers) } });
     if node.is_first() {
         metadata["labels"] = json!({ "node-role.kubernetes.io/control-plane": "" });
     }
@@ -273,7 +277,7 @@ mod tests {
             roles(),
             dns_service("10.96.0.10".into()),
             dns_endpoints("10.87.0.11".into()),
-            interfaces(),
+            interfaces(&["192.0.2.53".parse().unwrap()]),
         ));
     }
 }

@@ -126,6 +126,18 @@ pub enum Finding {
         /// Their link.
         link: String,
     },
+    /// A wider network in use covers a subnet of ours.
+    #[snafu(display(
+        "{other} on link {link} covers {subnet}, which is used here: what lies there behind {link} is not reached meanwhile"
+    ))]
+    Covered {
+        /// Ours.
+        subnet: Ipv4Net,
+        /// Theirs.
+        other: Ipv4Net,
+        /// Their link.
+        link: String,
+    },
     /// Forwarded packets are dropped.
     #[snafu(display("{}{} drops packets that the host forwards for the cluster", tool_name(*tool), in_chain(chain.as_ref())))]
     Firewall {
@@ -159,7 +171,7 @@ impl Finding {
     /// Is it only worth knowing, not in the way?
     pub fn is_warning(&self) -> bool {
         match self {
-            Self::OomScore => true,
+            Self::OomScore | Self::Covered { .. } => true,
             Self::OpenFiles { have } => *have >= OPEN_FILES,
             _ => false,
         }
@@ -200,8 +212,10 @@ impl Explain for Finding {
             Self::Link { name } => format!(
                 "see what it is: ip -d link show {name}; remove it if it is left over: ip link delete {name}; or choose another instance name"
             ),
-            Self::Subnet { .. } => {
-                "choose another instance name (its subnets derive from it) or change that link".into()
+            Self::Subnet { .. } | Self::Covered { .. } => {
+                "take another network in the resource (network.external) if it is one of those, another instance name (--instance: the \
+                 nodes' network derives from it), or change that link"
+                    .into()
             }
             Self::Firewall { command, .. } => format!("let them pass: {command}"),
         })

@@ -130,6 +130,11 @@ impl Instance {
         self.link(network.word())
     }
 
+    /// The host's link to an external network that is tagged, on its bridge.
+    pub fn tagged(&self, vlan: u16) -> String {
+        self.link(&format!("x{vlan}"))
+    }
+
     /// The host's end of a node's link to one of the networks.
     pub fn host_end(&self, node: Node, network: Network) -> String {
         self.link(&format!("{}{}", node.0, network.letter()))
@@ -157,7 +162,6 @@ impl Instance {
         Subnets {
             management: net(10, 87, number, 24),
             tunnel: net(10, 86, number, 24),
-            external: if number == 0 { net(192, 168, 100, 24) } else { net(10, 85, number, 24) },
             pods: net(10, 88, 0, 16),
             services: net(10, 96, 0, 16),
         }
@@ -182,7 +186,8 @@ pub enum Network {
     Management,
     /// The tunnels of the virtual networks; the host has no address there.
     Tunnel,
-    /// The provider network of floating IPs; the host is its gateway, the nodes have no address there.
+    /// The provider network of floating IPs; the host is its router, the nodes have no address there. Its addresses are those
+    /// that the clouds declare.
     External,
 }
 
@@ -224,8 +229,6 @@ pub struct Subnets {
     pub management: Ipv4Net,
     /// Of [`Network::Tunnel`].
     pub tunnel: Ipv4Net,
-    /// Of [`Network::External`].
-    pub external: Ipv4Net,
     /// Of all pods; each node has a /24 of it.
     pub pods: Ipv4Net,
     /// Of the Services' virtual addresses.
@@ -236,11 +239,6 @@ impl Subnets {
     /// The host's address on the management network, the nodes' gateway.
     pub fn gateway(&self) -> Ipv4Addr {
         host(self.management, 1)
-    }
-
-    /// The host's address on the external network.
-    pub fn external_gateway(&self) -> Ipv4Addr {
-        host(self.external, 1)
     }
 
     /// A node's address on the management network, which is its address in Kubernetes.
@@ -321,7 +319,6 @@ mod tests {
         assert_eq!(oaas.table(), "oaas");
         assert_eq!(subnets.node(Node::FIRST).to_string(), "10.87.0.11");
         assert_eq!(subnets.tunnel_end(Node(3)).to_string(), "10.86.0.13");
-        assert_eq!(subnets.external_gateway().to_string(), "192.168.100.1");
         assert_eq!(subnets.pods_of(Node(2)).to_string(), "10.88.2.0/24");
         assert_eq!(subnets.dns_service().to_string(), "10.96.0.10");
     }
@@ -331,7 +328,6 @@ mod tests {
         let (a, b) = (Instance::default(), Instance::from_str("side-by-side").unwrap());
         assert_ne!(a.bridge(Network::Management), b.bridge(Network::Management));
         assert_ne!(a.subnets().management, b.subnets().management);
-        assert_ne!(a.subnets().external, b.subnets().external);
         assert_ne!(a.table(), b.table());
         assert_ne!(a.cgroup(Node::FIRST), b.cgroup(Node::FIRST));
     }
@@ -358,6 +354,7 @@ mod tests {
                 prop_assert!(instance.bridge(network).len() <= LONGEST_LINK);
                 prop_assert!(instance.host_end(Node(node), network).len() <= LONGEST_LINK);
             }
+            prop_assert!(instance.tagged(4094).len() <= LONGEST_LINK);
             prop_assert!(instance.table().chars().all(|c| c.is_ascii_alphanumeric() || c == '_'));
         }
     }

@@ -1,16 +1,18 @@
 //! The links, addresses and packet rules of an instance, as data.
 //!
 //! Each network is a bridge on the host with one veth pair into every node. The host is the gateway of the
-//! management and of the external network and masquerades both towards its other interfaces. Rules stand in one
-//! nftables table that is replaced as a whole.
+//! management network and the router of the external networks, and masquerades both towards its other interfaces. Rules
+//! stand in one nftables table that is replaced as a whole.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::net::Ipv4Addr;
 
+use ipnet::Ipv4Net;
+
 use crate::instance::{Instance, Network, Node, Subnets};
 use crate::ledger::Change;
-use crate::options::PortMap;
+use crate::options::{ExternalNetwork, PortMap};
 
 /// One command and what it changes on the host.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,12 +48,13 @@ pub fn bridges(instance: &Instance, standing: &Standing) -> Vec<Step> {
             let mac = hardware_address(&name);
             steps.push(step(change, &format!("ip link add {name} address {mac} type bridge")));
         }
-        if let Some(address) = host_address(&subnets, network) {
-            steps.push(step(None, &format!("ip address replace {address} dev {name}")));
+        if network == Network::Management {
+            let (address, length) = (subnets.gateway(), subnets.management.prefix_len());
+            steps.push(step(None, &format!("ip address replace {address}/{length} dev {name}")));
         }
         steps.push(step(None, &format!("ip link set {name} up")));
     }
-    // Guests see the external network: its bridge has no address there but the one above (no kernel need know IPv6).
+    // Guests see the external network: its bridge has no address there but those that are declared (no kernel need know IPv6).
     let external = instance.bridge(Network::External);
     steps.push(step(None, &format!("sysctl -qew net.ipv6.conf.{external}.disable_ipv6=1")));
     // Connections from the loopback address leave by the bridge once their destination is translated.
@@ -60,14 +63,52 @@ pub fn bridges(instance: &Instance, standing: &Standing) -> Vec<Step> {
     steps
 }
 
-fn host_address(subnets: &Subnets, network: Network) -> Option<String> {
-    match network {
-        Network::Management => Some(format!("{}/{}", subnets.gateway(), subnets.management.prefix_len())),
-        Network::External => {
-            Some(format!("{}/{}", subnets.external_gateway(), subnets.external.prefix_len()))
+/// The host's link to an external network.
+fn link_of(instance: &Instance, network: ExternalNetwork) -> String {
+    network.vlan.map_or_else(|| instance.bridge(Network::External), |vlan| instance.tagged(vlan))
+}
+
+/// The host's links to these external networks; the bridge is always among them.
+pub fn external_links(instance: &Instance, networks: &[ExternalNetwork]) -> BTreeSet<String> {
+    let bridge = instance.bridge(Network::External);
+    networks.iter().map(|network| link_of(instance, *network)).chain([bridge]).collect()
+}
+
+/// The commands that make the host the router of external networks, and of none of the former ones that are not among
+/// them. Bridges must stand.
+pub fn external(
+    instance: &Instance,
+    former: &[ExternalNetwork],
+    networks: &[ExternalNetwork],
+    standing: &Standing,
+) -> Vec<Step> {
+    let bridge = instance.bridge(Network::External);
+    let mut steps = Vec::new();
+    let (before, wanted) = (external_links(instance, former), external_links(instance, networks));
+    for link in before.iter().filter(|link| standing.links.contains(*link)) {
+        if !wanted.contains(link) {
+            steps.push(step(None, &format!("ip link delete {link}")));
+        } else if former.iter().any(|one| link_of(instance, *one) == *link && !networks.contains(one)) {
+            // Its other addresses come back at once, and nobody but this host knows them.
+            steps.push(step(None, &format!("ip address flush dev {link}")));
         }
-        Network::Tunnel => None,
     }
+    for network in networks {
+        let link = link_of(instance, *network);
+        if let Some(vlan) = network.vlan {
+            if !standing.links.contains(&link) {
+                let change = Some(Change::Link { name: link.clone() });
+                steps.push(step(
+                    change,
+                    &format!("ip link add link {bridge} name {link} type vlan id {vlan}"),
+                ));
+                steps.push(step(None, &format!("sysctl -qew net.ipv6.conf.{link}.disable_ipv6=1")));
+            }
+            steps.push(step(None, &format!("ip link set {link} up")));
+        }
+        steps.push(step(None, &format!("ip address replace {} dev {link}", network.router)));
+    }
+    steps
 }
 
 /// A locally administered hardware address that is always the same for a name.
@@ -141,12 +182,23 @@ pub fn routes(instance: &Instance, node: Node, nodes: u8) -> Vec<Step> {
         .collect()
 }
 
-/// The rules of the host's table for an instance.
-pub fn host_table(instance: &Instance, ports: &[PortMap]) -> String {
+/// The rules of the host's table for an instance whose clouds have these external networks.
+pub fn host_table(instance: &Instance, networks: &[ExternalNetwork], ports: &[PortMap]) -> String {
     let subnets = instance.subnets();
-    let (management, external) = (instance.bridge(Network::Management), instance.bridge(Network::External));
+    let management = instance.bridge(Network::Management);
+    let quoted = |links: BTreeSet<String>| {
+        links.iter().map(|link| format!("\"{link}\"")).collect::<Vec<_>>().join(", ")
+    };
+    let external = format!("{{ {} }}", quoted(external_links(instance, networks)));
+    let inside = quoted(external_links(instance, networks).into_iter().chain([management.clone()]).collect());
+    // Networks that overlap are one to a set of nftables.
+    let mut masqueraded: Vec<Ipv4Net> = networks.iter().map(|network| network.router.trunc()).collect();
+    masqueraded.push(subnets.management);
+    let masqueraded =
+        Ipv4Net::aggregate(&masqueraded).iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
     let first = subnets.node(Node::FIRST);
-    let own = [subnets.gateway(), subnets.external_gateway()];
+    let routers: BTreeSet<Ipv4Addr> = networks.iter().map(|network| network.router.addr()).collect();
+    let own: Vec<Ipv4Addr> = [subnets.gateway()].into_iter().chain(routers).collect();
     let published: BTreeSet<String> = ports.iter().map(|port| port.node_port.to_string()).collect();
     let mut rules = String::new();
     for port in ports {
@@ -195,13 +247,13 @@ table ip {table} {{
   }}
   chain input {{
     type filter hook input priority filter; policy accept;
-    iifname \"{external}\" ct state established,related accept
-    iifname \"{external}\" icmp type echo-request accept
-    iifname \"{external}\" drop
+    iifname {external} ct state established,related accept
+    iifname {external} icmp type echo-request accept
+    iifname {external} drop
   }}
   chain forward {{
     type filter hook forward priority filter; policy accept;
-    iifname \"{external}\" jump from_guests
+    iifname {external} jump from_guests
   }}
   chain prerouting {{
     type nat hook prerouting priority dstnat; policy accept;
@@ -214,12 +266,11 @@ table ip {table} {{
   chain postrouting {{
     type nat hook postrouting priority srcnat; policy accept;
     oifname \"{management}\" ip saddr {{ 127.0.0.0/8, {management_net} }} ct status dnat masquerade
-    oifname != {{ \"{management}\", \"{external}\" }} ip saddr {{ {management_net}, {external_net} }} masquerade
+    oifname != {{ {inside} }} ip saddr {{ {masqueraded} }} masquerade
   }}
 }}
 ",
         management_net = subnets.management,
-        external_net = subnets.external,
     )
 }
 
@@ -265,6 +316,28 @@ mod tests {
     }
 
     #[test]
+    fn the_host_follows_the_external_networks() {
+        let oaas = Instance::default();
+        let network = |router: &str, vlan| ExternalNetwork { router: router.parse().unwrap(), vlan };
+        let first = [network("192.168.100.1/24", None), network("203.0.113.1/24", Some(100))];
+        let steps = external(&oaas, &[], &first, &Standing::default());
+        insta::assert_snapshot!(commands(&steps));
+        let links = ["oaas-ext", "oaas-x100"].map(str::to_owned).into();
+        let standing = Standing { links, ..Standing::default() };
+        // The same again takes nothing away.
+        let again = commands(&external(&oaas, &first, &first, &standing));
+        assert!(
+            !again.contains("flush") && !again.contains("delete") && !again.contains("link add"),
+            "{again}"
+        );
+        let second = [network("198.51.100.1/25", None)];
+        assert_eq!(
+            commands(&external(&oaas, &first, &second, &standing)),
+            "ip address flush dev oaas-ext\nip link delete oaas-x100\nip address replace 198.51.100.1/25 dev oaas-ext\n"
+        );
+    }
+
+    #[test]
     fn a_node_of_three() {
         let oaas = Instance::default();
         let second = Node::all(3).nth(1).unwrap();
@@ -301,7 +374,11 @@ mod tests {
             PortMap { listen: SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 8443), node_port: 30443 },
             PortMap { listen: "192.0.2.7:30068".parse().unwrap(), node_port: 30068 },
         ];
-        insta::assert_snapshot!(host_table(&Instance::default(), &ports));
+        let networks = [
+            ExternalNetwork { router: "192.168.100.1/24".parse().unwrap(), vlan: None },
+            ExternalNetwork { router: "203.0.113.1/24".parse().unwrap(), vlan: Some(100) },
+        ];
+        insta::assert_snapshot!(host_table(&Instance::default(), &networks, &ports));
         insta::assert_snapshot!(node_table(&Instance::default()));
     }
 }

@@ -3,6 +3,7 @@
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::path::{Path, PathBuf};
 
+use ipnet::Ipv4Net;
 use serde::{Deserialize, Serialize};
 
 use crate::instance::{Instance, Node};
@@ -23,6 +24,15 @@ impl PortMap {
     }
 }
 
+/// An external network whose router is the host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct ExternalNetwork {
+    /// The host's address there, with the length of the network's prefix.
+    pub router: Ipv4Net,
+    /// Its tag on the link to the nodes; none is untagged.
+    pub vlan: Option<u16>,
+}
+
 /// Images that nodes pull.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Images {
@@ -41,6 +51,8 @@ pub struct Options {
     pub nodes: u8,
     /// Ports to publish on the host from the start; [`crate::publish_ports`] replaces them.
     pub ports: Vec<PortMap>,
+    /// External networks of the clouds, whose router is the host, from the start; [`crate::route_external`] replaces them.
+    pub external: Vec<ExternalNetwork>,
     /// Directory that holds one directory per instance. Must be on a disk with room for volumes and images.
     pub state_dir: PathBuf,
     /// Directory of what can be made again: the built programs, keyed by content.
@@ -114,6 +126,11 @@ impl Layout {
     /// What the nodes publish on the host.
     pub fn ports(&self) -> PathBuf {
         self.root.join("ports.json")
+    }
+
+    /// The external networks that the host is the router of.
+    pub fn external(&self) -> PathBuf {
+        self.root.join("external.json")
     }
 
     /// Everything of one node.

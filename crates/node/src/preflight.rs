@@ -2,11 +2,13 @@
 
 use std::net::Ipv4Addr;
 
+use ipnet::Ipv4Net;
 use oaas_feedback::Task;
 
 use crate::command::{self, CommandError};
 use crate::finding::{OPEN_FILES_WELL, Tool};
 use crate::instance::Network;
+use crate::network;
 use crate::observe::{Firewall, Host};
 use crate::options::Options;
 use crate::packages::{FOR_BUILDING, PROGRAMS};
@@ -182,26 +184,36 @@ fn networks(host: &Host, options: &Options) -> Vec<Finding> {
     for node in options.nodes() {
         names.extend(Network::ALL.iter().map(|network| instance.host_end(node, *network)));
     }
+    names.extend(network::external_links(instance, &options.external));
     let mut findings: Vec<Finding> = names
         .iter()
         .filter(|name| host.links.contains_key(*name) && !host.own.contains(*name))
         .map(|name| Finding::Link { name: name.clone() })
         .collect();
 
-    let subnets = instance.subnets();
-    let addressed = host.links.iter().flat_map(|(link, nets)| nets.iter().map(move |net| (*net, link)));
-    let routed = host.routes.iter().map(|(net, link)| (*net, link));
+    let mut ours: Vec<Ipv4Net> = options.external.iter().map(|network| network.router.trunc()).collect();
+    ours.push(instance.subnets().management);
+    let addressed =
+        host.links.iter().flat_map(|(link, nets)| nets.iter().map(move |net| (*net, Some(net.addr()), link)));
+    let routed = host.routes.iter().map(|(net, link)| (*net, None, link));
     let mut seen = Vec::new();
-    for (other, link) in addressed.chain(routed) {
+    for (other, own, link) in addressed.chain(routed) {
         // The whole of IPv4 overlaps with everything and is in nobody's way.
         if names.contains(link) || other.prefix_len() == 0 {
             continue;
         }
-        for subnet in [subnets.management, subnets.external] {
+        for subnet in &ours {
             let overlap = subnet.contains(&other.addr()) || other.contains(&subnet.addr());
-            if overlap && !seen.contains(&(subnet, link)) {
-                seen.push((subnet, link));
-                findings.push(Finding::Subnet { subnet, other: other.trunc(), link: link.clone() });
+            if overlap && !seen.contains(&(*subnet, link)) {
+                seen.push((*subnet, link));
+                let (subnet, other, link) = (*subnet, other.trunc(), link.clone());
+                // The route to ours is the more specific one, so it wins; the machine's own address must not be one of ours.
+                let taken = own.is_some_and(|own| subnet.contains(&own));
+                findings.push(if other.prefix_len() < subnet.prefix_len() && !taken {
+                    Finding::Covered { subnet, other, link }
+                } else {
+                    Finding::Subnet { subnet, other, link }
+                });
             }
         }
     }

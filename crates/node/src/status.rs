@@ -66,7 +66,7 @@ pub fn status(options: &Options) -> Result<Status, Error> {
     Ok(Status {
         nodes,
         kubeconfig: layout.admin_kubeconfig(),
-        ports: crate::ports::published(options, Vec::new())?,
+        ports: crate::outside::published(options)?,
         host_changes: crate::ledger::host_changes(options)?,
     })
 }

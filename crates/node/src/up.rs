@@ -35,7 +35,7 @@ use crate::process::Process;
 use crate::services::Probe;
 use crate::supervise::SERVICES;
 use crate::sysctl::{Machine, claimant};
-use crate::{artefacts, bootstrap, host, machine, network, observe, ports, services, status};
+use crate::{artefacts, bootstrap, host, machine, network, observe, outside, services, status};
 
 /// How long the API server and each node may take. Measured: 3 to 5 seconds on two cores.
 const PATIENCE: Duration = Duration::from_secs(90);
@@ -212,8 +212,7 @@ async fn prepare_host(options: &Options, ledger: &mut Ledger) -> Result<(), Erro
     host::load_modules(ledger).await?;
     host::set_settings(&Machine::default(), &claimant(options.layout().root()), ledger)?;
     host::take(network::bridges(instance, &host::standing()), ledger).await?;
-    let published = ports::published(options, options.ports.clone())?;
-    ports::set(options, &published, ledger).await
+    outside::restore(options, ledger).await
 }
 
 /// Start a node whose first process is gone; tell one that runs about a new configuration. Says whether it did

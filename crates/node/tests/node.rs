@@ -18,7 +18,7 @@ use kube::{Api, Client};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use oaas_feedback::{Explain, Kind, Task};
-use oaas_node::{Change, Cluster, Files, Node, Options, PortMap, State, Status};
+use oaas_node::{Change, Cluster, ExternalNetwork, Files, Node, Options, PortMap, State, Status};
 use serde_json::json;
 
 use common::{Snapshot, image_cache, wait_for};
@@ -26,6 +26,10 @@ use common::{Snapshot, image_cache, wait_for};
 /// The API server, which answers like any NodePort would, published on the loopback address.
 const PUBLISHED: PortMap =
     PortMap { listen: std::net::SocketAddrV4::new(std::net::Ipv4Addr::LOCALHOST, 36443), node_port: 6443 };
+/// The host's address on the external network of the start, and on those that come after it.
+const EXTERNAL: &str = "10.85.99.1/24";
+const NEXT_EXTERNAL: &str = "10.85.98.1/25";
+const TAGGED_EXTERNAL: &str = "10.85.97.1/24";
 const SECRET: &str = "correct-horse-battery-staple";
 
 fn main() -> ExitCode {
@@ -70,6 +74,7 @@ async fn options(directory: &Path) -> Options {
         instance: "nodetest".parse().expect("a name"),
         nodes: 1,
         ports: Vec::new(),
+        external: vec![ExternalNetwork { router: EXTERNAL.parse().expect("an address"), vlan: None }],
         state_dir: directory.join("state"),
         images: image_cache(&directory.join("images"), &built.pause()),
         cache_dir,
@@ -234,8 +239,21 @@ async fn ports_are_published(options: &Options) {
     assert!(TcpStream::connect_timeout(&address, patience).is_err(), "nothing is published yet");
     oaas_node::publish_ports(options, &[PUBLISHED], &Task::silent()).await.expect("publishing");
     TcpStream::connect_timeout(&address, patience).expect("the published port");
-    let bridge = SocketAddr::from((options.instance.subnets().external_gateway(), 36443));
-    TcpStream::connect_timeout(&bridge, patience).expect("the same port on the external bridge");
+    let answers = |router: &str| {
+        let router: ipnet::Ipv4Net = router.parse().expect("an address");
+        TcpStream::connect_timeout(&SocketAddr::from((router.addr(), PUBLISHED.listen.port())), patience)
+            .is_ok()
+    };
+    assert!(answers(EXTERNAL), "the same port on the external bridge");
+    let network = |router: &str, vlan| ExternalNetwork { router: router.parse().expect("an address"), vlan };
+    let next = [network(NEXT_EXTERNAL, None), network(TAGGED_EXTERNAL, Some(4094))];
+    for _ in 0..2 {
+        oaas_node::route_external(options, &next, &Task::silent()).await.expect("other external networks");
+        assert!(answers(NEXT_EXTERNAL) && answers(TAGGED_EXTERNAL), "the host is the router of the new ones");
+        assert!(!answers(EXTERNAL), "and no more of the former one");
+    }
+    oaas_node::route_external(options, &options.external, &Task::silent()).await.expect("back");
+    assert!(answers(EXTERNAL) && !answers(NEXT_EXTERNAL) && !answers(TAGGED_EXTERNAL), "and back");
 }
 
 async fn crashed_parts_come_back(options: &Options) {

@@ -25,7 +25,7 @@ use snafu::{ResultExt, Snafu};
 use crate::bringup::{self, Waited};
 use crate::context::Context;
 use crate::report::Failure;
-use crate::{fit, guest, host, reach, wanted};
+use crate::{external, fit, guest, host, reach, wanted};
 
 /// Arguments of `oaas up`.
 #[derive(Debug, Args)]
@@ -161,6 +161,7 @@ async fn bring_up(
     options.nodes = arguments.nodes;
     // What is published in the end is looked at now: a port that is taken is better told before all the work.
     options.ports = bringup::same_ports(wanted::published(&cloud.spec)?, arguments.listen);
+    options.external = external::networks([&cloud.spec]);
     let fit = oaas_node::preflight::preflight(options).await;
     for warning in fit.warnings() {
         machine.status(warning.to_string());
@@ -184,7 +185,8 @@ async fn bring_up(
     let node = task.child("node");
     let cluster = node.end_with(oaas_node::up(options, &node).await)?;
     let client = oaas_node::client(&cluster.kubeconfig).await?;
-    let built = with_those_of_others(&client, &cloud, built, task).await?;
+    let others = bringup::others(&client, &cloud).await?;
+    let built = with_those_of_others(&others, built, task).await?;
 
     let images: oaas_plan::Images =
         built.images.iter().map(|(name, image)| (name.clone(), bringup::image(image))).collect();
@@ -200,6 +202,9 @@ async fn bring_up(
     let Waited { status, waited } =
         part.end_with(bringup::wait(&client, &cloud, &revision, patience, &part).await)?;
 
+    let router = task.child("external networks of this machine");
+    let networks = external::networks(others.iter().chain([&cloud]).map(|cloud| &cloud.spec));
+    router.end_with(oaas_node::route_external(options, &networks, &router).await)?;
     let endpoints = status.endpoints.clone().unwrap_or_default();
     let changed = cluster.changed || fetched || installed || applied || waited;
     let ports = task.child("ports of this machine");
@@ -247,15 +252,14 @@ async fn images(of_cloud: BTreeSet<String>, task: &Task) -> Result<BuiltImages, 
 
 /// What was built, and the images that the cluster's other clouds name: one operator runs them all.
 async fn with_those_of_others(
-    client: &Client,
-    cloud: &OpenStack,
+    others: &[OpenStack],
     mut built: BuiltImages,
     task: &Task,
 ) -> Result<BuiltImages, Failure> {
     let mut missing = BTreeSet::new();
-    for other in bringup::others(client, cloud).await? {
+    for other in others {
         // What the operator refuses runs on as it was accepted, on images that are there.
-        missing.extend(wanted::images(&other).unwrap_or_default());
+        missing.extend(wanted::images(other).unwrap_or_default());
     }
     missing.retain(|name| !built.images.contains_key(name));
     if !missing.is_empty() {

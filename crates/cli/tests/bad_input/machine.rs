@@ -201,6 +201,10 @@ fn a_bridge_of_that_name_is_somebody_elses() {
     );
 }
 
+/// What to do about a network that is in the way.
+const SUBNET_HINT: &str = "take another network in the resource (network.external) if it is one of those, another instance name \
+                           (--instance: the nodes' network derives from it), or change that link";
+
 #[test]
 fn a_subnet_that_is_in_use() {
     let said = alone(|| {
@@ -212,14 +216,14 @@ fn a_subnet_that_is_in_use() {
         3,
         &format!(
             "error: {subnet} is needed and 10.87.0.0/16 on link lan overlaps with it\n\
-             hint: choose another instance name (its subnets derive from it) or change that link\n"
+             hint: {SUBNET_HINT}\n"
         ),
     );
 }
 
 #[test]
 fn a_subnet_that_is_routed_elsewhere() {
-    let subnet = instance().subnets().external;
+    let subnet = "192.168.100.0/24";
     let said = alone(move || {
         shell(&format!("ip link add vpn type bridge; ip link set vpn up; ip route add {subnet} dev vpn"));
         Place::new().run(&["up"])
@@ -228,7 +232,7 @@ fn a_subnet_that_is_routed_elsewhere() {
         3,
         &format!(
             "error: {subnet} is needed and {subnet} on link vpn overlaps with it\n\
-             hint: choose another instance name (its subnets derive from it) or change that link\n"
+             hint: {SUBNET_HINT}\n"
         ),
     );
 }

@@ -8,13 +8,14 @@ use oaas_feedback::Explain;
 use super::*;
 use crate::cgroup::Hierarchies;
 use crate::observe::Listener;
-use crate::options::{Images, PortMap};
+use crate::options::{ExternalNetwork, Images, PortMap};
 
 fn options() -> Options {
     Options {
         instance: "oaas".parse().unwrap(),
         nodes: 1,
         ports: vec![PortMap::loopback(30080)],
+        external: vec![ExternalNetwork { router: "192.168.100.1/24".parse().unwrap(), vlan: None }],
         state_dir: "/state".into(),
         cache_dir: "/cache".into(),
         images: Images { cache: "/cache/images".into(), pause: "oaas.local/pause@sha256:0".into() },
