@@ -14,7 +14,7 @@ export OAAS_CACHE_DIR CARGO_TARGET_DIR
 # What building OaaS needs, what `oaas up` needs on the machine, and what only tests need.
 BUILD_PACKAGES := gcc libc6-dev make
 UP_PACKAGES := apt ca-certificates coreutils dpkg ethtool gcc git iproute2 kmod libseccomp-dev mmdebstrap nftables pkg-config procps util-linux
-TEST_PACKAGES := chromium chromium-driver curl dnsmasq-base iputils-ping openssh-client qemu-system-x86 qemu-utils zstd
+TEST_PACKAGES := chromium chromium-driver curl dnsmasq-base iputils-ping jq openssh-client qemu-system-x86 qemu-utils zstd
 
 # Tiers of `make test`, in order, each an executable in tests/tiers/ (see tests/run).
 TIERS := format lint deny unit node apiserver cloud
