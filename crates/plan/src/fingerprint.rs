@@ -20,6 +20,8 @@ pub(crate) fn component_hash(world: &World<'_>, plan: &ComponentPlan) -> String 
         hash_secret(world, &mut hash, secret);
     }
     hash_documents(&mut hash, &plan.documents);
+    // Where a port is published is the Service's affair: pods do not restart for it.
+    let ports: Vec<_> = plan.ports.iter().map(|port| (&port.name, port.port)).collect();
     let rest = json!([
         plan.image.closure,
         plan.env,
@@ -28,7 +30,7 @@ pub(crate) fn component_hash(world: &World<'_>, plan: &ComponentPlan) -> String 
         plan.secret_env,
         format!(
             "{:?}",
-            (&plan.ports, &plan.resources, &plan.volumes, &plan.security, plan.grace, plan.health_port)
+            (ports, &plan.resources, &plan.volumes, &plan.security, plan.grace, plan.health_port)
         ),
     ]);
     hash.update(rest.to_string());

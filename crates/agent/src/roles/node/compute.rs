@@ -60,15 +60,17 @@ fn identity_part(node: &str, address: &str) -> String {
 fn default_part(address: &str, found: VirtType, said: &str) -> String {
     let found = libvirt::virt_type_name(found);
     let virt_type = option(said, "libvirt", "virt_type").unwrap_or(found);
-    let cpu_mode = match virt_type {
-        // The emulator's default; modes of the host have no meaning there.
-        "qemu" => "none",
-        _ => "host-model",
+    let cpu = match virt_type {
+        // Modes of the host have no meaning under emulation, and the emulator's own default lacks what today's systems are built for
+        // (x86-64-v2). A model beside another mode is refused, so there is none where the mode is said.
+        "qemu" if option(said, "libvirt", "cpu_mode").is_none() => "cpu_mode = custom\ncpu_models = Nehalem",
+        "qemu" => "cpu_mode = none",
+        _ => "cpu_mode = host-model",
     };
     format!(
         "[libvirt]\n\
          virt_type = {found}\n\
-         cpu_mode = {cpu_mode}\n\
+         {cpu}\n\
          live_migration_inbound_addr = {address}\n\
          \n\
          [vnc]\n\
@@ -168,7 +170,12 @@ mod tests {
     fn the_nodes_own_is_said_last_and_its_defaults_first() {
         assert_eq!(identity_part("node1", "10.87.0.11"), "[DEFAULT]\nhost = node1\nmy_ip = 10.87.0.11\n");
         let defaults = |found, said| default_part("10.87.0.11", found, said);
-        assert!(defaults(VirtType::Qemu, "").contains("virt_type = qemu\ncpu_mode = none\n"));
+        assert!(
+            defaults(VirtType::Qemu, "")
+                .contains("virt_type = qemu\ncpu_mode = custom\ncpu_models = Nehalem\n")
+        );
+        let mode = "[libvirt]\ncpu_mode = none\n";
+        assert!(!defaults(VirtType::Qemu, mode).contains("cpu_models"));
         assert!(defaults(VirtType::Kvm, "").contains("virt_type = kvm\ncpu_mode = host-model\n"));
         assert!(defaults(VirtType::Kvm, "").contains("server_listen = 10.87.0.11\n"));
     }
@@ -176,7 +183,7 @@ mod tests {
     #[test]
     fn the_processors_mode_suits_the_type_that_the_user_says() {
         let said = "[DEFAULT]\nvirt_type = kvm\n[libvirt]\nimages_type = qcow2\nvirt_type = qemu\n[vnc]\n";
-        assert!(default_part("a", VirtType::Kvm, said).contains("cpu_mode = none\n"));
+        assert!(default_part("a", VirtType::Kvm, said).contains("cpu_mode = custom\ncpu_models = Nehalem\n"));
         assert_eq!(option(said, "libvirt", "virt_type"), Some("qemu"));
         assert_eq!(option(said, "vnc", "virt_type"), None);
     }
