@@ -3,10 +3,10 @@ set -a
 
 in_pod() { kubectl exec -n "$namespace" "$1" -c "${2:-${1%-*}}" -- "${@:3}"; }
 command_lines_work_as_typed() {
-    in_pod rabbitmq-0 rabbitmq rabbitmqctl cluster_status | grep -q 'rabbit@rabbitmq-0'
+    in_pod rabbitmq-0 rabbitmq rabbitmqctl cluster_status | grep 'rabbit@rabbitmq-0' >/dev/null
     [[ $(in_pod galera-0 galera mariadb --batch --skip-column-names --execute 'SELECT 1') == 1 ]]
-    in_pod ovn-nb-0 ovn-nb ovn-nbctl show | grep -q '^router'
-    in_pod ovn-sb-0 ovn-sb ovn-sbctl show | grep -q '^Chassis'
+    in_pod ovn-nb-0 ovn-nb ovn-nbctl show | grep '^router' >/dev/null
+    in_pod ovn-sb-0 ovn-sb ovn-sbctl show | grep '^Chassis' >/dev/null
     in_pod "$(running_pod ovn-northd)" ovn-northd ovn-nbctl ls-list >/dev/null
 }
 # Keystone's keys are its own, and it says nothing of them.

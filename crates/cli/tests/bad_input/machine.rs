@@ -207,11 +207,13 @@ const SUBNET_HINT: &str = "take another network in the resource (network.externa
 
 #[test]
 fn a_subnet_that_is_in_use() {
-    let said = alone(|| {
-        shell("ip link add lan type bridge; ip address add 10.87.0.1/16 dev lan; ip link set lan up");
+    // An address of the machine in the midst of those of the nodes, on a link that reaches further.
+    let subnet = instance().subnets().management;
+    let own = subnet.hosts().nth(4).expect("a subnet with addresses");
+    let said = alone(move || {
+        shell(&format!("ip link add lan type bridge; ip address add {own}/16 dev lan; ip link set lan up"));
         Place::new().run(&["up"])
     });
-    let subnet = instance().subnets().management;
     said.assert(
         3,
         &format!(

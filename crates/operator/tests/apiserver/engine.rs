@@ -273,7 +273,7 @@ async fn what_cannot_be_applied_stops_only_who_uses_it(
     eventually("the others are applied and pruned", 20, || async {
         let web = deployments.get_opt("web").await.unwrap()?;
         let gone = maps.get_opt("extra").await.unwrap().is_none();
-        (gone && web.spec?.replicas == Some(3)).then_some(())
+        (gone && web.spec.replicas == Some(3)).then_some(())
     })
     .await;
     assert!(
