@@ -371,6 +371,7 @@ fn jobs_read_the_users_options() {
         serde_json::from_value(serde_json::json!({"nova": {"config": {"DEFAULT": {"debug": true}}}}))
             .expect("services");
     let blueprint = cloud.blueprint();
-    let main = blueprint.jobs["nova-placement-audit"].documents.iter().find(|d| d.path.ends_with("nova.conf"));
+    let main =
+        blueprint.jobs["nova-placement-audit"].documents.iter().find(|d| d.path.ends_with("nova.conf"));
     assert!(oaas_render::text::write(main.expect("its file")).contains("debug = true"));
 }
