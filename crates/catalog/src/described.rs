@@ -59,9 +59,14 @@ fn thirty() -> u32 {
 }
 
 impl Described {
-    /// The name, what only one of the two says, and the pod.
-    fn parts(self, resources: Option<Resources>) -> Result<(String, Own, Pod), String> {
-        let pod = Pod {
+    /// What it takes, or what is taken where it says nothing.
+    fn resources(&self, otherwise: Option<Resources>) -> Result<Resources, String> {
+        Ok(self.resources.clone().or(otherwise).ok_or("missing field `resources`")?)
+    }
+
+    /// The pod.
+    fn pod(self, resources: Resources) -> Pod {
+        Pod {
             image: self.image,
             nodes: self.nodes,
             needs: self.needs,
@@ -72,36 +77,13 @@ impl Described {
             secret_env: self.secret_env,
             env: self.env,
             role: self.role,
-            resources: self.resources.or(resources).ok_or("missing field `resources`")?,
+            resources,
             node_settings: self.node_settings,
             volumes: self.volumes,
             security: self.security,
             grace: self.grace,
-        };
-        let own = Own {
-            title: self.title,
-            schedule: self.schedule,
-            kind: self.kind,
-            replicas: self.replicas,
-            single_writer: self.single_writer,
-            ports: self.ports,
-            health: self.health,
-            certificate: self.certificate,
-        };
-        Ok((self.name, own, pod))
+        }
     }
-}
-
-/// What a component or a job says of itself alone.
-struct Own {
-    title: Option<String>,
-    schedule: Option<Schedule>,
-    kind: Option<WorkloadKind>,
-    replicas: Option<Replicas>,
-    single_writer: Option<String>,
-    ports: Option<Vec<Port>>,
-    health: Option<Health>,
-    certificate: Option<bool>,
 }
 
 /// Refuse what only the other one may say.
@@ -124,40 +106,43 @@ impl<'de> Deserialize<'de> for Job {
     }
 }
 
-fn component(described: Described) -> Result<Component, String> {
-    let (name, own, pod) = described.parts(None)?;
-    none("a component", &[("title", own.title.is_some()), ("schedule", own.schedule.is_some())])?;
+fn component(mut described: Described) -> Result<Component, String> {
+    let resources = described.resources(None)?;
+    none("a component", &[("title", described.title.is_some()), ("schedule", described.schedule.is_some())])?;
     Ok(Component {
-        name,
-        kind: own.kind.ok_or("missing field `kind`")?,
-        replicas: own.replicas.unwrap_or_default(),
-        single_writer: own.single_writer,
-        ports: own.ports.unwrap_or_default(),
-        health: own.health.unwrap_or_default(),
-        certificate: own.certificate.unwrap_or(true),
-        pod,
+        name: std::mem::take(&mut described.name),
+        kind: described.kind.take().ok_or("missing field `kind`")?,
+        replicas: described.replicas.take().unwrap_or_default(),
+        single_writer: described.single_writer.take(),
+        ports: described.ports.take().unwrap_or_default(),
+        health: described.health.take().unwrap_or_default(),
+        certificate: described.certificate.unwrap_or(true),
+        pod: described.pod(resources),
     })
 }
 
-fn job(described: Described) -> Result<Job, String> {
-    let (name, own, pod) = described.parts(Some(Resources::of_job()))?;
+fn job(mut described: Described) -> Result<Job, String> {
+    let resources = described.resources(Some(Resources::of_job()))?;
     none(
         "a job",
         &[
-            ("kind", own.kind.is_some()),
-            ("replicas", own.replicas.is_some()),
-            ("single_writer", own.single_writer.is_some()),
-            ("ports", own.ports.is_some()),
-            ("health", own.health.is_some()),
-            ("certificate", own.certificate.is_some()),
+            ("kind", described.kind.is_some()),
+            ("replicas", described.replicas.is_some()),
+            ("single_writer", described.single_writer.is_some()),
+            ("ports", described.ports.is_some()),
+            ("health", described.health.is_some()),
+            ("certificate", described.certificate.is_some()),
         ],
     )?;
+    let (name, title) = (std::mem::take(&mut described.name), described.title.take());
+    let schedule = described.schedule.take();
+    let pod = described.pod(resources);
     if pod.role.wsgi().is_some() {
         return Err("a WSGI application never ends, and is no job".to_owned());
     }
     if pod.volumes.iter().any(|volume| matches!(volume.source, VolumeSource::PersistentGib(_))) {
         return Err("a job has no persistent volumes of its own".to_owned());
     }
-    let title = own.title.ok_or("missing field `title`")?;
-    Ok(Job { name, title, schedule: own.schedule, pod })
+    let title = title.ok_or("missing field `title`")?;
+    Ok(Job { name, title, schedule, pod })
 }
