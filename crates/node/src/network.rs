@@ -186,11 +186,13 @@ pub fn routes(instance: &Instance, node: Node, nodes: u8) -> Vec<Step> {
 pub fn host_table(instance: &Instance, networks: &[ExternalNetwork], ports: &[PortMap]) -> String {
     let subnets = instance.subnets();
     let management = instance.bridge(Network::Management);
-    let quoted = |links: BTreeSet<String>| {
+    let quoted = |links: &BTreeSet<String>| {
         links.iter().map(|link| format!("\"{link}\"")).collect::<Vec<_>>().join(", ")
     };
-    let external = format!("{{ {} }}", quoted(external_links(instance, networks)));
-    let inside = quoted(external_links(instance, networks).into_iter().chain([management.clone()]).collect());
+    let mut links = external_links(instance, networks);
+    let external = format!("{{ {} }}", quoted(&links));
+    links.insert(management.clone());
+    let inside = quoted(&links);
     // Networks that overlap are one to a set of nftables.
     let mut masqueraded: Vec<Ipv4Net> = networks.iter().map(|network| network.router.trunc()).collect();
     masqueraded.push(subnets.management);

@@ -14,8 +14,7 @@ use crate::{host, network};
 ///
 /// Addresses of the instance's own bridges are always included: guests and pods reach the same ports there.
 pub async fn publish_ports(options: &Options, ports: &[PortMap], task: &Task) -> Result<(), Error> {
-    let now = kept(options)?.unwrap_or_default();
-    change(options, Outside { ports: ports.to_vec(), ..now }, task).await
+    change(options, |now| Outside { ports: ports.to_vec(), ..now }, task).await
 }
 
 /// Make the host the router of these external networks, and of no others of this instance.
@@ -24,8 +23,7 @@ pub async fn route_external(
     networks: &[ExternalNetwork],
     task: &Task,
 ) -> Result<(), Error> {
-    let now = kept(options)?.unwrap_or_default();
-    change(options, Outside { networks: networks.to_vec(), ..now }, task).await
+    change(options, |now| Outside { networks: networks.to_vec(), ..now }, task).await
 }
 
 /// What stands towards the outside.
@@ -39,27 +37,41 @@ pub(crate) struct Outside {
 
 /// Makes it so from nothing, on a host whose bridges stand: what was there last, or what the options say for a start.
 pub(crate) async fn restore(options: &Options, ledger: &mut Ledger) -> Result<(), Error> {
+    let kept = kept(options)?;
     let start = || Outside { ports: options.ports.clone(), networks: options.external.clone() };
-    let wanted = kept(options)?.unwrap_or_else(start);
-    set(options, &wanted, ledger).await
+    let wanted = kept.clone().unwrap_or_else(start);
+    set(options, &kept.unwrap_or_default(), &wanted, ledger).await
 }
 
-async fn change(options: &Options, wanted: Outside, task: &Task) -> Result<(), Error> {
+/// What follows from what stands now, looked at and changed under the instance's lock.
+async fn change(
+    options: &Options,
+    wanted: impl FnOnce(Outside) -> Outside,
+    task: &Task,
+) -> Result<(), Error> {
     let layout = options.layout();
     let _lock = Lock::take(&layout.lock(), &options.instance)?;
     let mut ledger = Ledger::open(&layout.ledger())?;
-    if kept(options)?.as_ref() == Some(&wanted) {
+    let kept = kept(options)?;
+    let former = kept.clone().unwrap_or_default();
+    let wanted = wanted(former.clone());
+    if kept.as_ref() == Some(&wanted) {
         task.unchanged();
         return Ok(());
     }
-    task.end_with(set(options, &wanted, &mut ledger).await)
+    task.end_with(set(options, &former, &wanted, &mut ledger).await)
 }
 
-async fn set(options: &Options, wanted: &Outside, ledger: &mut Ledger) -> Result<(), Error> {
+async fn set(
+    options: &Options,
+    former: &Outside,
+    wanted: &Outside,
+    ledger: &mut Ledger,
+) -> Result<(), Error> {
     let (instance, layout) = (&options.instance, options.layout());
-    let former = kept(options)?.unwrap_or_default().networks;
     // Killed between this and the next line, the next run finds less to take away than there is, and `down` all of it.
-    host::take(network::external(instance, &former, &wanted.networks, &host::standing()), ledger).await?;
+    host::take(network::external(instance, &former.networks, &wanted.networks, &host::standing()), ledger)
+        .await?;
     files::write(&layout.external(), &json(&wanted.networks), Access::Public)?;
     let rules = network::host_table(instance, &wanted.networks, &wanted.ports);
     host::set_table(&instance.table(), &rules, ledger).await?;
