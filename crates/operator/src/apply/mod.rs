@@ -349,7 +349,7 @@ impl Applier {
 }
 
 /// Kinds that start pods.
-const RUN_PODS: [&str; 4] = ["Job", "StatefulSet", "DaemonSet", "Deployment"];
+const RUN_PODS: [&str; 5] = ["Job", "CronJob", "StatefulSet", "DaemonSet", "Deployment"];
 
 /// Volumes and whatever is marked outlive their cloud, unless its deletion policy says otherwise.
 fn outlives(key: &Key, meta: &LiveMeta) -> bool {

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use super::Key;
+use super::desired::Key;
 
 /// The objects that the pods of a workload (or a pod itself) name: mounted Secrets, ConfigMaps and claims, variables from them, their
 /// ServiceAccount, the Service that gives them their names. Empty for what starts no pods.
