@@ -51,12 +51,22 @@ each_probe_sees_a_hang() {
     done
     ((failed == 0))
 }
+# asked COMPONENT POD: what a pod says of itself while the database stands still, as `asked/COMPONENT.live` and `.ready`, when it fails.
+asked() {
+    local kind
+    for kind in live ready; do
+        answer "$2" "$kind" >"$out/asked/$1.$kind" 2>&1 && rm "$out/asked/$1.$kind"
+    done
+    return 0
+}
 # The database's program is stopped. Whoever answers requests from it is not ready and says so; nobody but itself is taken
-# for dead.
+# for dead. All are asked at once: asked one after the other, the database would be taken for dead and killed meanwhile.
 dead_database_fails_readiness_alone() {
-    local component pod said failed=0 unready=""
+    local component said failed=0 unready=""
+    rm -rf "$out/asked"
+    mkdir "$out/asked"
     for component in $(watched); do
-        echo "$component $(running_pod "$component")"
+        [[ $component == galera ]] || echo "$component $(running_pod "$component")"
     done >"$out/pods"
     stopped=$(programs galera-0)
     trap 'kill -CONT $stopped 2>/dev/null || true; until_true 150 cloud_is_ready' EXIT
@@ -64,13 +74,15 @@ dead_database_fails_readiness_alone() {
     kill -STOP $stopped
     # Longer than the agents keep an answer.
     sleep 12
-    while read -r component pod; do
-        [[ $component == galera ]] && continue
-        answer "$pod" live >/dev/null || { echo "$component: taken for dead: $(answer "$pod" live)"; failed=1; }
-        said=$(answer "$pod" ready 2>&1) || { unready+=" $component"; echo "$component: $said" | cut -c -240; }
-    done <"$out/pods"
+    xargs --max-procs=0 --max-lines=1 bash -c 'asked "$@"' _ <"$out/pods"
     # shellcheck disable=SC2086
-    kill -CONT $stopped
+    kill -CONT $stopped || { echo "the database was killed before everybody had answered"; failed=1; }
+    for said in "$out"/asked/*.live; do
+        [[ ! -e $said ]] || { echo "taken for dead: $(basename "$said" .live): $(cut -c -240 "$said")"; failed=1; }
+    done
+    for said in "$out"/asked/*.ready; do
+        [[ ! -e $said ]] || { unready+=" $(basename "$said" .ready)"; echo "$(basename "$said" .ready): $(cut -c -240 "$said")"; }
+    done
     [[ $unready == " glance keystone neutron-server nova-api nova-metadata placement" ]] || { echo "not ready:$unready"; failed=1; }
     ((failed == 0))
 }
