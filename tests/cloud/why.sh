@@ -84,4 +84,26 @@ why_full_volume() {
     without_rabbitmq sh -c "mount -t tmpfs -o size=64k,mode=0777 tmpfs '$directory'; head -c 1000000 /dev/zero >'$directory/filler'; true"
     names_within 90 rabbitmq 'volume is full' 'No space left on device|enospc' 'spec.services.rabbitmq.volume'
 }
+
+# A value that the service refuses at its start: the old pod serves on, and the service's own line is told, by `why` and in the status.
+why_wrong_value() {
+    trap 'patch "{\"spec\":{\"services\":{\"keystone\":null}}}"; ready_again' EXIT
+    patch '{"spec":{"services":{"keystone":{"config":{"token":{"provider":"nothing"}}}}}}'
+    names_within 120 keystone "log:.*'nothing'"
+    client demo token issue -f value -c id >/dev/null
+    until_true 30 status_quotes "'nothing'"
+}
+status_quotes() { kubectl get oscloud -n "$namespace" demo -o 'jsonpath={.status.components[?(@.name=="keystone")].waitingFor}' | grep -q -- "$1"; }
+
+# Nobody keeps the status true while the operator is away.
+silent_operator() {
+    trap 'kubectl scale -n oaas-system deployment/oaas-operator --replicas=1' EXIT
+    kubectl scale -n oaas-system deployment/oaas-operator --replicas=0
+    until_true 60 old_news
+    oaas why 2>&1 | grep -q 'no sign of life'
+    kubectl scale -n oaas-system deployment/oaas-operator --replicas=1
+    until_true 90 fresh_news
+}
+old_news() { oaas status | grep -q '^old news: the operator has given no sign of life'; }
+fresh_news() { ! old_news; }
 set +a

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use oaas_feedback::{Explain, Kind};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, InvalidDnsNameError, ServerName};
 use rustls::{ClientConfig, RootCertStore};
@@ -68,6 +69,24 @@ pub enum Error {
         /// Why.
         source: std::io::Error,
     },
+}
+
+impl Explain for Error {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::Name { .. } => Kind::Input,
+            _ => Kind::Environment,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::ReadCa { .. } | Self::NoCa { .. } | Self::Trust { .. } => Some(
+                "the file comes from the Secret with the cloud's CA, which the operator makes".to_owned(),
+            ),
+            _ => None,
+        }
+    }
 }
 
 /// Make ring the process's TLS provider, unless one is set already.

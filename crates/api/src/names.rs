@@ -20,6 +20,9 @@ pub const MANAGED_BY: &str = "oaas";
 
 /// Annotation on an `OpenStack`: hash of the plan that its owner approves.
 pub const ANNOTATION_APPROVE: &str = "oaas.dev/approve";
+/// Annotation on an `OpenStack`: a word of whoever asks how far it is. The operator answers by repeating it in the status
+/// (`status.answered`), which is then newer than the question.
+pub const ANNOTATION_ASKED: &str = "oaas.dev/asked";
 /// Annotation on an applied object: hash of what was applied last.
 pub const ANNOTATION_APPLIED: &str = "oaas.dev/applied-hash";
 /// Annotation on an object: `create` means created once and never written again.

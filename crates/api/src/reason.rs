@@ -57,10 +57,6 @@ reasons! {
     Starting,
     /// Pods are being replaced.
     Rolling,
-    /// Members would lose their quorum by the change, so it waits.
-    QuorumGuard,
-    /// Virtual machines run on the host, so the change waits.
-    VirtualMachinesRunning,
     /// No node has the labels or the room.
     NotSchedulable,
     /// An image cannot be pulled.

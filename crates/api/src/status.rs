@@ -16,6 +16,9 @@ pub struct OpenStackStatus {
     /// Generation of the resource that the status is about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
+    /// The word of the annotation `oaas.dev/asked` that the status answers: it is newer than that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub answered: Option<String>,
     /// How far the cloud is, in one word.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub phase: Option<Phase>,
@@ -102,12 +105,64 @@ impl ConditionType {
     }
 }
 
-/// One component in short.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+/// What a part of a cloud is.
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
+pub enum PartKind {
+    /// A component.
+    #[default]
+    Component,
+    /// A job that is done once.
+    Job,
+    /// The registration of services in the identity service.
+    Registration,
+    /// The declared content.
+    Content,
+}
+
+/// One part of a cloud: what the operator brings up, and what other parts may wait for.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Part {
+    /// What it is.
+    #[serde(default)]
+    pub kind: PartKind,
+    /// Its name.
+    pub name: String,
+}
+
+impl Part {
+    /// A component.
+    pub fn component(name: impl Into<String>) -> Self {
+        Self { kind: PartKind::Component, name: name.into() }
+    }
+
+    /// A job.
+    pub fn job(name: impl Into<String>) -> Self {
+        Self { kind: PartKind::Job, name: name.into() }
+    }
+
+    /// The registration of services, of which each cloud has one.
+    pub fn registration() -> Self {
+        Self { kind: PartKind::Registration, name: "registration".to_owned() }
+    }
+
+    /// The declared content, of which each cloud has one.
+    pub fn content() -> Self {
+        Self { kind: PartKind::Content, name: "content".to_owned() }
+    }
+}
+
+/// One part of a cloud in short.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ComponentSummary {
-    /// Name of the component.
+    /// Name of the component or job.
     pub name: String,
+    /// What it is.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub kind: PartKind,
     /// Instances that are ready, of how many, such as `2/3`.
     pub ready: String,
     /// Why it is not ready.
@@ -117,6 +172,9 @@ pub struct ComponentSummary {
     /// What it waits for, in a few words.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub waiting_for: Option<String>,
+    /// The parts that have to be ready before it, of those that are not: the links of a chain of causes.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub waits_on: Vec<Part>,
     /// Since when it is as it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub since: Option<Time>,
@@ -191,4 +249,8 @@ pub struct Wait {
     pub reason: Reason,
     /// For what, in a few words.
     pub message: String,
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }

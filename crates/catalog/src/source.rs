@@ -42,6 +42,13 @@ impl fmt::Display for Wrong {
 
 impl std::error::Error for Wrong {}
 
+impl oaas_feedback::Explain for Wrong {
+    fn kind(&self) -> oaas_feedback::Kind {
+        // The catalog is a part of the program.
+        oaas_feedback::Kind::Failed
+    }
+}
+
 /// A YAML file, conditions and all.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Source {

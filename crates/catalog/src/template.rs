@@ -37,6 +37,13 @@ impl std::fmt::Display for Misfit {
 
 impl std::error::Error for Misfit {}
 
+impl oaas_feedback::Explain for Misfit {
+    fn kind(&self) -> oaas_feedback::Kind {
+        // The catalog is a part of the program.
+        oaas_feedback::Kind::Failed
+    }
+}
+
 /// Data that becomes a `T` for each cloud.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Template<T> {

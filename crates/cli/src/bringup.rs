@@ -2,13 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddrV4};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use k8s_openapi::api::core::v1::Namespace;
-use kube::Client;
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::{Namespace, Pod};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::api::{Api, ListParams, Patch, PatchParams};
+use kube::{Client, ResourceExt};
 use oaas_api::status::Endpoints;
-use oaas_api::{OpenStack, OpenStackStatus, Phase};
+use oaas_api::{OpenStack, OpenStackStatus, Phase, names};
 use oaas_feedback::{Explain, Kind, Task};
 use oaas_image::BuiltImage;
 use oaas_node::PortMap;
@@ -22,6 +24,9 @@ use crate::wanted::{self, Listed};
 const MANAGER: &str = "oaas-cli";
 /// How often the status is looked at: it is the operator that waits.
 const LOOK: Duration = Duration::from_millis(300);
+
+/// How long kubelets that were started may take to say what runs: they start with what they find, which is nothing.
+const KUBELETS: Duration = Duration::from_mins(1);
 
 /// How long the API server may be away meanwhile.
 const AWAY: Duration = Duration::from_mins(1);
@@ -94,14 +99,23 @@ pub struct Waited {
     pub waited: bool,
 }
 
+/// What was asked for.
+#[derive(Debug)]
+pub struct Applied {
+    /// Is the resource another one than before?
+    pub changed: bool,
+    /// What the operator answers in a status that is newer than this.
+    pub asked: String,
+}
+
 /// Namespace and name of a cloud.
 pub fn place(cloud: &OpenStack) -> (String, String) {
     let id = wanted::id(cloud);
     (id.namespace, id.name)
 }
 
-/// Apply namespace and resource. Says whether the resource is another one than before.
-pub async fn apply(client: &Client, cloud: &OpenStack) -> Result<bool, Error> {
+/// Apply namespace and resource, and ask how far it is: a status may be from before the machine was switched off.
+pub async fn apply(client: &Client, cloud: &OpenStack) -> Result<Applied, Error> {
     let (namespace, name) = place(cloud);
     let parameters = PatchParams::apply(MANAGER).force();
     let namespaces: Api<Namespace> = Api::all(client.clone());
@@ -114,15 +128,61 @@ pub async fn apply(client: &Client, cloud: &OpenStack) -> Result<bool, Error> {
     let clouds: Api<OpenStack> = Api::namespaced(client.clone(), &namespace);
     let doing = format!("look for cloud {namespace}/{name}");
     let before = clouds.get_opt(&name).await.context(ApiSnafu { doing })?;
+    let asked = question();
+    let annotations = [(names::ANNOTATION_ASKED.to_owned(), asked.clone())];
     if before.as_ref().is_some_and(|before| before.spec == cloud.spec) {
-        return Ok(false);
+        let patch = Patch::Merge(json!({"metadata": {"annotations": BTreeMap::from(annotations)}}));
+        let doing = format!("ask how far cloud {namespace}/{name} is");
+        let parameters = PatchParams { field_manager: Some(MANAGER.into()), ..PatchParams::default() };
+        clouds.patch_metadata(&name, &parameters, &patch).await.context(ApiSnafu { doing })?;
+        return Ok(Applied { changed: false, asked });
     }
     let mut body = cloud.clone();
     body.status = None;
     body.metadata.namespace = Some(namespace.clone());
+    body.metadata.annotations.get_or_insert_default().extend(annotations);
     let doing = format!("apply cloud {namespace}/{name}");
     let after = clouds.patch(&name, &parameters, &Patch::Apply(body)).await.context(ApiSnafu { doing })?;
-    Ok(before.and_then(|before| before.metadata.generation) != after.metadata.generation)
+    let changed = before.and_then(|before| before.metadata.generation) != after.metadata.generation;
+    Ok(Applied { changed, asked })
+}
+
+/// Wait until no pod's status is from before its node was started: until its kubelet reports, the API server shows what was
+/// true when the node was switched off. At most as long as kubelets take.
+pub async fn awake(
+    client: &Client,
+    nodes: &BTreeMap<String, Timestamp>,
+    patience: Duration,
+    task: &Task,
+) -> Result<(), Error> {
+    let api: Api<Pod> = Api::all(client.clone());
+    let until = Instant::now() + KUBELETS.min(patience);
+    loop {
+        let pods = api.list(&ListParams::default()).await.context(ApiSnafu { doing: "list the pods" })?;
+        let asleep = asleep(&pods.items, nodes);
+        let Some(first) = asleep.first().filter(|_| Instant::now() < until) else { return Ok(()) };
+        task.status(format!("waits for word of {} pods, such as {first}", asleep.len()));
+        tokio::time::sleep(LOOK).await;
+    }
+}
+
+/// Pods that are said to run since before their node does.
+fn asleep(pods: &[Pod], nodes: &BTreeMap<String, Timestamp>) -> Vec<String> {
+    let old = |pod: &&Pod| {
+        let node = pod.spec.as_ref().and_then(|spec| spec.node_name.as_ref());
+        let Some(began) = node.and_then(|node| nodes.get(node)) else { return false };
+        let statuses = pod.status.iter().flat_map(|status| status.container_statuses.iter().flatten());
+        // Kubernetes keeps whole seconds.
+        let early = |time: &Time| time.0.as_second() + 1 < began.as_second();
+        statuses.filter_map(|status| status.state.as_ref()?.running.as_ref()?.started_at.as_ref()).any(early)
+    };
+    pods.iter().filter(old).map(ResourceExt::name_any).collect()
+}
+
+/// A word that was not asked before.
+fn question() -> String {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    format!("{}-{}", now.as_nanos(), std::process::id())
 }
 
 /// The clouds that the cluster has besides this one.
@@ -137,11 +197,21 @@ pub async fn others(client: &Client, cloud: &OpenStack) -> Result<Vec<OpenStack>
     Ok(found.into_iter().filter(|other| place(other) != place(cloud)).collect())
 }
 
-/// Wait until the operator of that revision says that the cloud is ready, with a line for each of its parts.
+/// Is it a word of the operator of that revision, about that generation, and newer than what was asked?
+fn is_news(status: &OpenStackStatus, generation: Option<i64>, revision: &str, asked: &str) -> bool {
+    // What the operator before this one said of the cloud may be out of date, and what this one said before it was asked:
+    // for as long as it is silent, nobody corrects it.
+    status.observed_generation.is_some()
+        && status.observed_generation >= generation
+        && status.revision.as_deref() == Some(revision)
+        && status.answered.as_deref() == Some(asked)
+}
+
+/// Wait until the operator of that revision answers that the cloud is ready, with a line for each of its parts.
 pub async fn wait(
     client: &Client,
     cloud: &OpenStack,
-    revision: &str,
+    (revision, asked): (&str, &str),
     patience: Duration,
     task: &Task,
 ) -> Result<Waited, Error> {
@@ -169,10 +239,7 @@ pub async fn wait(
         away = None;
         let generation = now.as_ref().and_then(|now| now.metadata.generation);
         let status = now.and_then(|now| now.status).unwrap_or_default();
-        // What the operator before this one said of the cloud may be out of date.
-        let current = status.observed_generation.is_some()
-            && status.observed_generation >= generation
-            && status.revision.as_deref() == Some(revision);
+        let current = is_news(&status, generation, revision, asked);
         if current {
             let refusals = status.plan.as_ref().map(|plan| plan.refusals.clone()).unwrap_or_default();
             if !refusals.is_empty() {
@@ -183,10 +250,16 @@ pub async fn wait(
                 return Ok(Waited { status, waited });
             }
             shown.show(&status, task);
+            // That it takes a moment to answer changes nothing.
+            waited = true;
+        } else {
+            task.status("waits for the operator to answer");
         }
-        waited = true;
         if began.elapsed() >= patience {
-            let waiting = status.waiting_for.unwrap_or_else(|| "the operator says nothing".into());
+            let waiting = status
+                .waiting_for
+                .filter(|_| current)
+                .unwrap_or_else(|| "the operator does not answer".into());
             return NotReadySnafu { cloud: format!("{namespace}/{name}"), after: patience, waiting }.fail();
         }
         tokio::time::sleep(LOOK).await;
@@ -263,6 +336,43 @@ fn port(url: &str) -> Option<u16> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_word_from_before_the_question_is_no_news() {
+        let status = |generation, revision: &str, answered: Option<&str>| OpenStackStatus {
+            observed_generation: Some(generation),
+            revision: Some(revision.into()),
+            answered: answered.map(str::to_owned),
+            phase: Some(Phase::Ready),
+            ..OpenStackStatus::default()
+        };
+        let is_news = |status| is_news(&status, Some(2), "r1", "now");
+        assert!(is_news(status(2, "r1", Some("now"))));
+        assert!(!is_news(status(2, "r1", Some("before"))), "the operator has not been heard since");
+        assert!(!is_news(status(2, "r1", None)));
+        assert!(!is_news(status(1, "r1", Some("now"))), "of the resource as it was");
+        assert!(!is_news(status(2, "r0", Some("now"))), "of another operator");
+        assert_ne!(question(), question());
+    }
+
+    #[test]
+    fn pods_that_run_since_before_their_node_are_not_believed() {
+        let pod = |name: &str, node: &str, started: &str| -> Pod {
+            serde_json::from_value(json!({
+                "metadata": {"name": name}, "spec": {"nodeName": node, "containers": []},
+                "status": {"containerStatuses": [{"name": "c", "image": "i", "imageID": "", "ready": true,
+                    "restartCount": 0, "state": {"running": {"startedAt": started}}}]}
+            }))
+            .unwrap()
+        };
+        let pods = [
+            pod("old", "node1", "2026-11-29T10:00:00Z"),
+            pod("new", "node1", "2026-11-29T11:00:05Z"),
+            pod("elsewhere", "node2", "2026-11-29T10:00:00Z"),
+        ];
+        let nodes = BTreeMap::from([("node1".to_owned(), "2026-11-29T11:00:00Z".parse().unwrap())]);
+        assert_eq!(asleep(&pods, &nodes), ["old"]);
+    }
 
     #[test]
     fn published_ports_are_those_of_the_urls() {

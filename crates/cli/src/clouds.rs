@@ -124,7 +124,7 @@ pub fn choose(clouds: Vec<OpenStack>, wanted: Option<&CloudName>) -> Result<Open
 
 /// Connect to the cluster and find the cloud.
 pub async fn connect(
-    global: &crate::args::Global,
+    global: &crate::global::Global,
     wanted: &CloudArgs,
     patience: Patience,
 ) -> Result<(Client, OpenStack), Error> {

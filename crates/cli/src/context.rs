@@ -10,7 +10,7 @@ use oaas_feedback::{Explain, Kind, Sink};
 use serde::Serialize;
 use snafu::{ResultExt, Snafu};
 
-use crate::args::{Global, Output};
+use crate::global::{Global, Output};
 use crate::progress::json::Json;
 use crate::progress::lines::Lines;
 use crate::progress::live::Live;
@@ -99,7 +99,11 @@ impl Context {
                 live = Some(Arc::clone(&drawn));
                 sinks.push(drawn);
             }
-            Shown::Lines => sinks.push(Arc::new(Lines::new(Arc::clone(&clock), std::io::stderr()))),
+            Shown::Lines => {
+                let lines = Arc::new(Lines::new(Arc::clone(&clock), std::io::stderr()));
+                lines.keep_alive();
+                sinks.push(lines);
+            }
             Shown::Json => sinks.push(Arc::new(Json::new(Arc::clone(&clock), std::io::stderr()))),
         }
         let trace = trace.map(|path| (path, Arc::new(Trace::new(clock))));

@@ -6,8 +6,8 @@ use oaas_feedback::{Explain, Kind};
 use oaas_node::{Images, Options};
 use snafu::{ResultExt, Snafu};
 
-use crate::args::Global;
 use crate::directories;
+use crate::global::Global;
 
 /// Why the embedded cluster cannot be spoken of.
 #[derive(Debug, Snafu)]

@@ -9,8 +9,8 @@ use oaas_feedback::{Explain, Kind, nearest};
 use oaas_node::Layout;
 use snafu::{ResultExt, Snafu};
 
-use crate::args::Global;
 use crate::directories;
+use crate::global::Global;
 
 /// A cluster that does not answer is told quickly.
 const CONNECT: Duration = Duration::from_secs(5);

@@ -11,6 +11,7 @@
 
 pub mod args;
 pub mod bringup;
+pub mod client;
 pub mod clouds;
 pub mod commands;
 pub mod context;
@@ -18,6 +19,7 @@ pub mod directories;
 pub mod entry;
 pub mod external;
 pub mod fit;
+pub mod global;
 pub mod guest;
 pub mod host;
 pub mod kubernetes;
@@ -26,6 +28,7 @@ pub mod progress;
 pub mod reach;
 pub mod report;
 pub mod run;
+pub mod silence;
 pub mod table;
 pub mod wanted;
 pub mod why;

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use oaas_feedback::{Explain, Kind};
 use snafu::Snafu;
 
 /// Why a name was refused.
@@ -33,6 +34,12 @@ pub enum Error {
         /// What was given.
         given: String,
     },
+}
+
+impl Explain for Error {
+    fn kind(&self) -> Kind {
+        Kind::Input
+    }
 }
 
 /// A DNS label (RFC 1123) of at most `most` characters.

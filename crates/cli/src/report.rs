@@ -3,11 +3,14 @@
 use std::error::Error;
 use std::fmt;
 
-use oaas_feedback::{Explain, Kind};
+use oaas_feedback::{Explain, Kind, within};
 use serde_json::{Value, json};
 
 use crate::progress::Style;
 use crate::progress::style::Tone;
+
+/// Longest word or quoted text of a message: whoever repeats input cuts it to less, and paths and commands are shorter.
+const WIDEST: usize = 250;
 
 /// Any command's failure: an explained error of some crate.
 pub struct Failure(Box<dyn Explain>);
@@ -66,7 +69,13 @@ impl Report {
             }
         }
         let causes = message.split_off(1);
-        Self { message: message.concat(), causes, hint: error.hint(), kind: error.kind() }
+        let short = |text: String| within(&text, WIDEST).into_owned();
+        Self {
+            message: short(message.concat()),
+            causes: causes.into_iter().map(short).collect(),
+            hint: error.hint().map(short),
+            kind: error.kind(),
+        }
     }
 
     /// For people.
@@ -245,6 +254,28 @@ mod tests {
     fn what_is_handed_on_unchanged_is_told_once() {
         let error = Outer::from(inner().unwrap_err());
         assert_eq!(Report::of(&error).causes, ["line one\nline two"]);
+    }
+
+    #[test]
+    fn what_others_said_is_cut_to_what_a_screen_shows() {
+        #[derive(Debug, Snafu)]
+        #[snafu(display("Invalid value: \"{given}\": is too long"))]
+        struct Refused {
+            given: String,
+        }
+        impl Explain for Refused {
+            fn kind(&self) -> Kind {
+                Kind::Input
+            }
+            fn hint(&self) -> Option<String> {
+                Some(format!("write something shorter than {}", self.given))
+            }
+        }
+        let report = Report::of(&Refused { given: "a".repeat(1_000_000) });
+        let text = report.text(Style::PLAIN);
+        assert!(text.chars().count() < 700, "{text}");
+        assert!(text.contains("aaa\": is too long\n"), "{text}");
+        assert!(report.json().to_string().len() < 900);
     }
 
     #[test]

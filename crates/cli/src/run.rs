@@ -5,17 +5,18 @@ use std::io::Write;
 use std::time::Duration;
 
 use anstream::AutoStream;
-use clap::{ColorChoice, Parser};
+use clap::{ColorChoice, CommandFactory, Parser};
 use oaas_feedback::{Explain, Kind};
 use snafu::{ResultExt, Snafu};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
-use crate::args::{Cli, Command, Global, Output};
+use crate::args::{Cli, Command};
 use crate::commands::{
     completion, credentials, down, image, kubectl, logs, openstack, plan, status, up, version, why,
 };
 use crate::context::{Context, colors_on_stderr, stream_choice};
+use crate::global::{Global, Output};
 use crate::progress::Style;
 use crate::report::{ArgumentError, Failure, Interrupted, Report};
 
@@ -147,6 +148,8 @@ async fn dispatch(command: Command, context: &Context) -> Result<u8, Failure> {
         Command::Openstack(arguments) => openstack::run(&arguments, context).await,
         Command::Logs(arguments) => logs::run(&arguments, context).await.map(|()| 0),
         Command::Version(arguments) => version::run(&arguments, context).map(|()| 0),
-        Command::Completion(arguments) => completion::run(&arguments, context).map(|()| 0),
+        Command::Completion(arguments) => {
+            completion::run(&arguments, &mut Cli::command(), context).map(|()| 0)
+        }
     }
 }

@@ -5,12 +5,14 @@
 //!
 //! - [`Task`]: a handle on one line of the progress tree; it sends [`Event`]s to a [`Sink`].
 //! - [`Explain`]: what an error adds for people: its [`Kind`] (the exit code) and a hint; [`nearest`] finds the right name
-//!   for hints.
+//!   for hints; [`brief`] cuts foreign text in messages to what a screen shows.
 
+mod brief;
 mod explain;
 mod nearest;
 mod task;
 
+pub use brief::{brief, within};
 pub use explain::{Explain, Kind};
 pub use nearest::nearest;
 pub use task::{Event, Null, Outcome, Sink, Task, TaskId};

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -28,6 +29,15 @@ impl Process {
     pub fn own() -> Option<Self> {
         let link = fs::read_link("/proc/self").ok()?;
         Self::find(link.to_str()?.parse().ok()?)
+    }
+
+    /// When it started, by this machine's clock.
+    pub fn since(self) -> Option<SystemTime> {
+        let uptime = fs::read_to_string("/proc/uptime").ok()?;
+        let up = Duration::try_from_secs_f64(uptime.split_whitespace().next()?.parse().ok()?).ok()?;
+        // The unit of that field is USER_HZ, which is 100 on every architecture that we run on (proc(5), sysconf(3)).
+        let started = Duration::from_millis(self.started.checked_mul(10)?);
+        SystemTime::now().checked_sub(up.checked_sub(started)?)
     }
 
     /// Does it still run?
@@ -66,6 +76,16 @@ mod tests {
         let stat = "7 (a) S 1) R 1 7 7 0 -1 4194560 1 0 0 0 0 0 0 0 20 0 1 0 12345 1 1 18446744073709551615";
         assert_eq!(parse_stat(stat), Some(('R', 12345)));
         assert_eq!(parse_stat("7 (a"), None);
+    }
+
+    #[test]
+    fn a_process_says_when_it_started() {
+        let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
+        let process = Process::find(i32::try_from(child.id()).unwrap()).unwrap();
+        let age = process.since().unwrap().elapsed().unwrap_or_default();
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert!(age < Duration::from_secs(30), "{age:?}");
     }
 
     #[test]

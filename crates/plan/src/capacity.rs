@@ -1,5 +1,6 @@
 //! What a cloud takes of its nodes.
 
+use oaas_api::Reason;
 use oaas_catalog::WorkloadKind;
 
 use crate::blueprint::{Blueprint, ComponentPlan};
@@ -83,6 +84,7 @@ pub fn too_large(inputs: &Inputs<'_>, blueprint: &Blueprint) -> Vec<Problem> {
         larger => format!("profile {SMALLEST} instead of {larger}, "),
     };
     vec![Problem {
+        reason: Reason::NotSchedulable,
         path: "spec".into(),
         message: format!("the cloud wants {wanted} MiB of memory, but the nodes have {there} MiB"),
         hint: Some(format!("take {smaller}fewer replicas, or more or larger nodes")),

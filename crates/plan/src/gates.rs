@@ -1,11 +1,12 @@
 //! What may be applied now, and what everything else waits for.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use oaas_api::Reason;
+use oaas_api::status::Part;
 use oaas_catalog::Need;
 
-use crate::blueprint::{Blueprint, ComponentPlan};
+use crate::blueprint::{ApiPlan, Blueprint, ComponentPlan};
 use crate::inputs::{JobState, Observed};
 use crate::jobs::schema_job;
 
@@ -16,8 +17,8 @@ pub struct Wait {
     pub reason: Reason,
     /// For what, in a few words: `waits for keystone`.
     pub message: String,
-    /// The component or job it waits for; the next link of the chain of causes.
-    pub on: Option<String>,
+    /// What it waits for; the next link of the chain of causes.
+    pub on: Part,
 }
 
 /// May something be applied now?
@@ -82,18 +83,61 @@ pub fn gates(blueprint: &Blueprint, observed: &Observed) -> Gates {
             (job.name.clone(), if exists { Gate::Open } else { gate(blueprint, observed, &job.needs) })
         })
         .collect();
-    let registration = blueprint.identity.as_ref().map(|identity| {
-        gate(blueprint, observed, &[Need::Ready(identity.component.clone()), Need::Job(identity.job.clone())])
-    });
-    let content = blueprint.identity.as_ref().map(|_| {
-        let needs: Vec<Need> = blueprint
-            .registrations
-            .iter()
-            .map(|registration| Need::Registered(registration.service.clone()))
-            .collect();
-        gate(blueprint, observed, &needs)
-    });
+    let identity = blueprint.identity.as_ref();
+    let registration = identity.map(|_| gate(blueprint, observed, &of_registration(blueprint)));
+    let content = identity.map(|_| gate(blueprint, observed, &of_content(blueprint)));
     Gates { components, jobs, registration, content }
+}
+
+/// What the registration of services needs.
+pub(crate) fn of_registration(blueprint: &Blueprint) -> Vec<Need> {
+    let needs =
+        |identity: &ApiPlan| vec![Need::Ready(identity.component.clone()), Need::Job(identity.job.clone())];
+    blueprint.identity.as_ref().map(needs).unwrap_or_default()
+}
+
+/// What the declared content needs.
+pub(crate) fn of_content(blueprint: &Blueprint) -> Vec<Need> {
+    blueprint.registrations.iter().map(|wanted| Need::Registered(wanted.service.clone())).collect()
+}
+
+/// The parts that are not ready and that something with these needs has to wait for, or cannot work without.
+///
+/// What was done once (a database loaded, a service registered) is of use only while that runs in which it was done: the
+/// need of it becomes the needs of the doing.
+pub(crate) fn links(blueprint: &Blueprint, observed: &Observed, needs: &[Need]) -> Vec<Part> {
+    fn go(
+        blueprint: &Blueprint,
+        observed: &Observed,
+        needs: &[Need],
+        seen: &mut BTreeSet<Part>,
+        found: &mut Vec<Part>,
+    ) {
+        for need in needs {
+            if let Some(wait) = unmet(blueprint, observed, need) {
+                if !found.contains(&wait.on) {
+                    found.push(wait.on);
+                }
+                continue;
+            }
+            let (part, below) = match need {
+                Need::Ready(_) => continue,
+                Need::Schema(service) => of_job(blueprint, &schema_job(service)),
+                Need::Job(name) => of_job(blueprint, name),
+                Need::Registered(_) => (Part::registration(), of_registration(blueprint)),
+            };
+            if seen.insert(part) {
+                go(blueprint, observed, &below, seen, found);
+            }
+        }
+    }
+    let mut found = Vec::new();
+    go(blueprint, observed, needs, &mut BTreeSet::new(), &mut found);
+    found
+}
+
+fn of_job(blueprint: &Blueprint, name: &str) -> (Part, Vec<Need>) {
+    (Part::job(name), blueprint.jobs.get(name).map(|job| job.needs.clone()).unwrap_or_default())
 }
 
 fn gate(blueprint: &Blueprint, observed: &Observed, needs: &[Need]) -> Gate {
@@ -103,9 +147,7 @@ fn gate(blueprint: &Blueprint, observed: &Observed, needs: &[Need]) -> Gate {
 
 /// What is missing for a need; nothing where it holds. A need of something that this cloud does not run holds.
 fn unmet(blueprint: &Blueprint, observed: &Observed, need: &Need) -> Option<Wait> {
-    let wait = |on: &str, message: String| {
-        Some(Wait { reason: Reason::WaitsForDependency, message, on: Some(on.to_owned()) })
-    };
+    let wait = |on: Part, message: String| Some(Wait { reason: Reason::WaitsForDependency, message, on });
     match need {
         Need::Ready(name) => {
             let plan = blueprint.components.get(name)?;
@@ -113,7 +155,7 @@ fn unmet(blueprint: &Blueprint, observed: &Observed, need: &Need) -> Option<Wait
             if state.is_some_and(|state| usable(plan, state.ready)) {
                 return None;
             }
-            wait(name, format!("waits for {name}"))
+            wait(Part::component(name), format!("waits for {name}"))
         }
         Need::Schema(service) => {
             job_wait(blueprint, observed, &schema_job(service), &format!("the databases of {service}"))
@@ -128,7 +170,7 @@ fn unmet(blueprint: &Blueprint, observed: &Observed, need: &Need) -> Option<Wait
             if observed.registered.get(service) == Some(&wanted.hash) {
                 return None;
             }
-            wait("registration", format!("waits for {service} to stand in the identity service"))
+            wait(Part::registration(), format!("waits for {service} to stand in the identity service"))
         }
     }
 }
@@ -150,5 +192,5 @@ fn job_wait(blueprint: &Blueprint, observed: &Observed, name: &str, what: &str) 
         }
         Some(JobState::Active) | None => (Reason::WaitsForDependency, format!("waits for {what}")),
     };
-    Some(Wait { reason, message, on: Some(name.to_owned()) })
+    Some(Wait { reason, message, on: Part::job(name) })
 }

@@ -114,6 +114,10 @@ pub struct Observed {
     pub jobs: BTreeMap<String, JobState>,
     /// Services whose registration in Keystone was seen to be as wanted: name → hash of what was wanted.
     pub registered: BTreeMap<String, String>,
+    /// What of the registrations was seen not to be in place, and why.
+    pub unregistered: Vec<String>,
+    /// How far the declared content was seen to be.
+    pub content: ContentState,
     /// How many volumes of each component exist; those of members that are gone are kept.
     pub volumes: BTreeMap<String, usize>,
     /// The claims of volumes that exist, by their name.
@@ -198,6 +202,21 @@ pub struct PodsMade {
     pub hash: String,
     /// The reference of their image.
     pub image: String,
+}
+
+/// What is observed of the declared content.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ContentState {
+    /// All of it is in place.
+    Settled,
+    /// What of it is not, and why; empty before it was looked at.
+    Missing(Vec<String>),
+}
+
+impl Default for ContentState {
+    fn default() -> Self {
+        Self::Missing(Vec::new())
+    }
 }
 
 /// What is observed of one Job.

@@ -59,8 +59,8 @@ pub use error::PlanError;
 pub use gates::{Gate, Gates, Wait, gates};
 pub use given::given;
 pub use inputs::{
-    ClaimState, CloudId, Cluster, ComponentState, Image, Images, Inputs, JobState, Node, Observed, PodsMade,
-    RolloutState, StorageClasses, UserSecrets, revision,
+    ClaimState, CloudId, Cluster, ComponentState, ContentState, Image, Images, Inputs, JobState, Node,
+    Observed, PodsMade, RolloutState, StorageClasses, UserSecrets, revision,
 };
 pub use jobs::database_lives;
 pub use nodes::{NodePlan, node_plans, node_selector};

@@ -1,6 +1,7 @@
 //! What is wrong with a resource.
 
-use oaas_feedback::nearest;
+use oaas_api::Reason;
+use oaas_feedback::{brief, nearest};
 
 /// One mistake in a resource.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -11,11 +12,23 @@ pub struct Problem {
     pub message: String,
     /// The nearest right thing, or what to do.
     pub hint: Option<String>,
+    /// Which sort of refusal it is: [`Reason::Invalid`], [`Reason::NotYet`], [`Reason::Conflict`] with another cloud, or
+    /// [`Reason::NotSchedulable`] for want of room.
+    pub reason: Reason,
+}
+
+impl Problem {
+    /// The reason for all of `problems`: theirs where they have one and the same.
+    pub fn reason_of(problems: &[Self]) -> Reason {
+        let mut reasons = problems.iter().map(|problem| problem.reason);
+        let first = reasons.next().unwrap_or(Reason::Invalid);
+        if reasons.all(|reason| reason == first) { first } else { Reason::Invalid }
+    }
 }
 
 impl std::fmt::Display for Problem {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(out, "{}: {}", self.path, self.message)?;
+        write!(out, "{}: {}", brief(&self.path), brief(&self.message))?;
         self.hint.as_ref().map_or(Ok(()), |hint| write!(out, "; {hint}"))
     }
 }
@@ -31,7 +44,18 @@ impl Problems {
         message: impl Into<String>,
         hint: impl Into<Option<String>>,
     ) {
-        self.0.push(Problem { path: path.into(), message: message.into(), hint: hint.into() });
+        self.add_as(Reason::Invalid, path, message, hint);
+    }
+
+    /// A problem of another sort than a mistake.
+    pub(crate) fn add_as(
+        &mut self,
+        reason: Reason,
+        path: impl Into<String>,
+        message: impl Into<String>,
+        hint: impl Into<Option<String>>,
+    ) {
+        self.0.push(Problem { path: path.into(), message: message.into(), hint: hint.into(), reason });
     }
 }
 

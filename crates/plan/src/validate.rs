@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use ipnet::IpNet;
+use oaas_api::Reason;
 use oaas_catalog::{Release, ReplicaRule, SelectError, Service};
 
 use crate::amounts;
@@ -20,7 +21,7 @@ use crate::volumes;
 pub fn validate(inputs: &Inputs<'_>) -> Vec<Problem> {
     let mut problems = Problems::default();
     for refusal in oaas_api::not_yet(inputs.spec) {
-        problems.add(refusal.path, refusal.message, Some(refusal.hint.to_owned()));
+        problems.add_as(Reason::NotYet, refusal.path, refusal.message, Some(refusal.hint.to_owned()));
     }
     release(inputs, &mut problems);
     services(inputs, &mut problems);
@@ -31,7 +32,8 @@ pub fn validate(inputs: &Inputs<'_>) -> Vec<Problem> {
     publish(inputs, &mut problems);
     nodes(inputs, &mut problems);
     for other in &inputs.observed.namespace_clouds {
-        problems.add(
+        problems.add_as(
+            Reason::Conflict,
             "metadata.namespace",
             format!("the namespace {} holds the cloud {other} already", inputs.cloud.namespace),
             Some("give each cloud a namespace of its own".into()),
@@ -318,7 +320,8 @@ fn publish(inputs: &Inputs<'_>, problems: &mut Problems) {
         }
         if let Some(owner) = inputs.observed.taken_node_ports.get(&port) {
             let hint = Some("leave it out to get a free one".into());
-            problems.add(path.clone(), format!("port {port} is taken by the Service {owner}"), hint);
+            let message = format!("port {port} is taken by the Service {owner}");
+            problems.add_as(Reason::Conflict, path.clone(), message, hint);
         }
         if let Some((other, _)) = seen.iter().find(|(_, taken)| *taken == port) {
             let hint = "give each its own, or leave one out to get a free one".to_owned();

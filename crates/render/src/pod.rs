@@ -24,6 +24,8 @@ use crate::volumes::shared_claim;
 pub(crate) const NODES: &str = "nodes";
 /// What runs in every container of ours.
 const AGENT: [&str; 5] = ["/usr/bin/oaas", "agent", "run", "--config", "/etc/oaas/agent/agent.json"];
+/// When a container ends badly, the kubelet keeps the end of its log in the pod's status, where the operator reads why.
+const LAST_WORDS: &str = "FallbackToLogsOnError";
 
 /// The key of a file in its Secret: the path without what Secrets do not allow in keys.
 pub(crate) fn file_key(path: &str) -> String {
@@ -78,6 +80,7 @@ fn pod(blueprint: &Blueprint, parts: &Parts<'_>) -> (Container, PodSpec) {
     let container = Container {
         name: parts.name.to_owned(),
         image: Some(parts.image.to_owned()),
+        termination_message_policy: Some(LAST_WORDS.to_owned()),
         command: Some(AGENT.map(str::to_owned).to_vec()),
         env: Some(environment(parts.env, parts.secret_env)),
         resources: Some(resources(parts.resources)),

@@ -22,7 +22,7 @@ fn a_new_cloud_comes_up_in_this_order() {
         let _ = writeln!(story, "step {step}: {} of {} ready", report.ready(), report.items.len());
         for item in &report.items {
             if let Some((reason, words)) = &item.why {
-                let _ = writeln!(story, "  {}: {reason}: {words}", item.name);
+                let _ = writeln!(story, "  {}: {reason}: {words}", item.name());
             }
         }
         if !cloud.step() {
@@ -49,8 +49,37 @@ fn the_chain_of_causes_ends_at_the_root() {
     let blueprint = cloud.blueprint();
     let gates = oaas_plan::gates(&blueprint, &cloud.observed);
     let report = oaas_plan::report(&blueprint, &gates, &cloud.observed);
-    let chain: Vec<&str> = report.chain("nova-api").iter().map(|item| item.name.as_str()).collect();
-    assert_eq!(chain, ["nova-api", "load-schema-nova", "galera"]);
+    assert_eq!(waits(&report, "load-schema-nova"), ["galera"]);
+    assert_eq!(waits(&report, "galera"), [""; 0]);
+    // Each that is waited for is told, not the first alone.
+    let all = waits(&report, "nova-api");
+    assert!(all.len() > 1 && all.contains(&"load-schema-nova") && all.contains(&"keystone"), "{all:?}");
+    assert_eq!(waits(&report, "content"), ["registration"]);
+}
+
+/// On what a part waits.
+fn waits<'a>(report: &'a oaas_plan::Report, name: &str) -> Vec<&'a str> {
+    let item = report.items.iter().find(|item| item.name() == name).expect("a part of the cloud");
+    item.on.iter().map(|part| part.name.as_str()).collect()
+}
+
+#[test]
+fn what_was_done_once_is_of_no_use_without_that_in_which_it_was_done() {
+    let mut cloud = Cloud::small();
+    while cloud.step() {}
+    let blueprint = cloud.blueprint();
+    for name in ["galera", "keystone", "nova-api"] {
+        cloud.observed.components.get_mut(name).expect("it runs").ready = 0;
+    }
+    let gates = oaas_plan::gates(&blueprint, &cloud.observed);
+    let report = oaas_plan::report(&blueprint, &gates, &cloud.observed);
+    // Its databases are loaded and its service is registered, and still it waits.
+    assert!(waits(&report, "keystone").contains(&"galera"));
+    let all = waits(&report, "nova-api");
+    assert!(all.contains(&"galera") && all.contains(&"keystone"), "{all:?}");
+    // What is ready waits for nothing.
+    assert_eq!(waits(&report, "rabbitmq"), [""; 0]);
+    assert_eq!(waits(&report, "registration"), [""; 0]);
 }
 
 #[test]
@@ -357,7 +386,7 @@ fn nobody_waits_for_what_is_done_again_and_again() {
     assert!(scheduled.len() >= 3, "{scheduled:?}");
     assert!(rendered.apply.cron_jobs.is_empty(), "there is no database yet");
     let report = oaas_plan::report(&blueprint, &gates, &cloud.observed);
-    assert!(report.items.iter().all(|item| !scheduled.contains(&item.name.as_str())));
+    assert!(report.items.iter().all(|item| !scheduled.contains(&item.name())));
     while cloud.step() {}
     let (_, _, rendered) = cloud.rendered();
     assert_eq!(rendered.apply.cron_jobs.len(), scheduled.len());

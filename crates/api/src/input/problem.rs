@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use oaas_feedback::brief;
+
 use super::yaml::Place;
 
 /// One thing that is wrong in a user's file.
@@ -23,9 +25,9 @@ impl fmt::Display for Problem {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(out, "line {}: ", self.place.line)?;
         if !self.path.is_empty() {
-            write!(out, "{}: ", self.path)?;
+            write!(out, "{}: ", brief(&self.path))?;
         }
-        out.write_str(&self.what)?;
+        out.write_str(&brief(&self.what))?;
         if let Some(nearest) = &self.nearest {
             write!(out, "; did you mean `{nearest}`?")?;
         }

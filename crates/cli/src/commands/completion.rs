@@ -1,9 +1,8 @@
 //! `oaas completion`.
 
-use clap::{Args, CommandFactory};
+use clap::{Args, Command};
 use clap_complete::Shell;
 
-use crate::args::Cli;
 use crate::context::Context;
 use crate::report::Failure;
 
@@ -16,9 +15,9 @@ pub struct Arguments {
     pub shell: Shell,
 }
 
-/// Print the script.
-pub fn run(arguments: &Arguments, context: &Context) -> Result<(), Failure> {
+/// Print the script that completes `program`.
+pub fn run(arguments: &Arguments, program: &mut Command, context: &Context) -> Result<(), Failure> {
     let mut script = Vec::new();
-    clap_complete::generate(arguments.shell, &mut Cli::command(), "oaas", &mut script);
+    clap_complete::generate(arguments.shell, program, "oaas", &mut script);
     context.print(&String::from_utf8_lossy(&script))
 }

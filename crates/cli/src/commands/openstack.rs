@@ -2,33 +2,31 @@
 
 use std::ffi::OsString;
 use std::io::IsTerminal;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use k8s_openapi::api::core::v1::Pod;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Status;
-use kube::api::AttachParams;
 use kube::{Api, ResourceExt};
 use oaas_api::names;
 use oaas_feedback::{Explain, Kind};
-use snafu::{OptionExt, ResultExt, Snafu};
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use snafu::{OptionExt, Snafu};
 
 use super::logs::pods;
+use crate::client::files::{carried, left_behind};
+use crate::client::{exchange, stdin};
 use crate::clouds::{self, CloudArgs};
 use crate::context::Context;
-use crate::kubernetes::{ApiSnafu, Patience};
+use crate::kubernetes::Patience;
 use crate::report::Failure;
 
 /// The component whose pod holds the client, its `clouds.yaml` and the cloud's CA.
 const COMPONENT: &str = "client";
-/// Bytes in flight: images are uploaded through stdin.
-const BUFFER: usize = 256 * 1024;
 
 /// Arguments of `oaas openstack`.
 #[derive(Debug, Args)]
 #[command(
     disable_help_flag = true,
-    after_help = "Options of oaas itself stand before `openstack`. A file is given on stdin, as in\n`oaas openstack image create --disk-format qcow2 NAME < FILE`. OS_CLOUD chooses the user: admin (default) or demo."
+    after_help = "Options of oaas itself stand before `openstack`. Files that options name (`--public-key`, `--user-data`, `--file` …)\nare this machine's. OS_CLOUD chooses the user: admin (default) or demo."
 )]
 pub struct Arguments {
     /// Arguments of the client
@@ -45,37 +43,15 @@ pub enum Error {
         /// The cloud.
         cloud: String,
     },
-    /// The connection to the pod broke.
-    #[snafu(display("failed to pass data to and from pod {pod}"))]
-    Broken {
-        /// The pod.
-        pod: String,
-        /// How.
-        source: std::io::Error,
-    },
-    /// The pod did not say how the client ended.
-    #[snafu(display("pod {pod} did not say how the client ended: {why}"))]
-    NoStatus {
-        /// The pod.
-        pod: String,
-        /// What is known.
-        why: String,
-    },
 }
 
 impl Explain for Error {
     fn kind(&self) -> Kind {
-        match self {
-            Self::NotReady { .. } => Kind::NotReady,
-            Self::Broken { .. } | Self::NoStatus { .. } => Kind::Failed,
-        }
+        Kind::NotReady
     }
 
     fn hint(&self) -> Option<String> {
-        match self {
-            Self::NotReady { .. } => Some(format!("`oaas why {COMPONENT}` says why")),
-            Self::Broken { .. } | Self::NoStatus { .. } => None,
-        }
+        Some(format!("`oaas why {COMPONENT}` says why"))
     }
 }
 
@@ -94,44 +70,30 @@ pub async fn run(arguments: &Arguments, context: &Context) -> Result<u8, Failure
         .name_any();
 
     let api: Api<Pod> = Api::namespaced(client, &namespace);
-    let parameters = AttachParams::default()
-        .stdin(true)
-        .stdout(true)
-        .stderr(true)
-        .max_stdin_buf_size(BUFFER)
-        .max_stdout_buf_size(BUFFER);
-    let command = command(&arguments.arguments, std::env::var_os("OS_CLOUD"), width());
-    let mut process = api
-        .exec(&pod, command, &parameters)
-        .await
-        .with_context(|_| ApiSnafu { doing: format!("start the client in pod {pod}") })?;
-
-    let broken = |source| Error::Broken { pod: pod.clone(), source };
-    let status = process.take_status();
-    if let Some(stdin) = process.stdin() {
-        // Not waited for: the client may end without reading, and a terminal never ends.
-        tokio::spawn(pump(tokio::io::stdin(), stdin));
+    let is_file = |path: &Path| std::fs::metadata(path).is_ok_and(|about| !about.is_dir());
+    let home = std::env::var_os("HOME").map(PathBuf::from);
+    let carried = carried(&arguments.arguments, &is_file, home.as_deref());
+    let stdin = stdin::wanted(&arguments.arguments, std::io::stdin().is_terminal());
+    let command = command(std::env::var_os("OS_CLOUD"), width());
+    let code = exchange::run(&api, &pod, command, &carried, stdin).await?;
+    if code != 0
+        && let Some(file) = left_behind(&carried.arguments, &is_file)
+    {
+        eprintln!(
+            "hint: {file} is on this machine and the client in a pod, which has it only where an option is known to name a \
+             file; give it as `/dev/stdin` with `< {file}`"
+        );
     }
-    let stdout = process.stdout().map(|from| pump(from, tokio::io::stdout()));
-    let stderr = process.stderr().map(|from| pump(from, tokio::io::stderr()));
-    let (out, err) = tokio::join!(maybe(stdout), maybe(stderr));
-    out.map_err(broken)?;
-    err.map_err(broken)?;
-    let status = match status {
-        Some(status) => status.await,
-        None => None,
-    };
-    Ok(exit_code(status.as_ref()).map_err(|why| NoStatusSnafu { pod: &pod, why }.build())?)
+    Ok(code)
 }
 
-/// The client with its arguments, for the user and the width of the screen that are wanted.
-fn command(arguments: &[String], user: Option<OsString>, width: Option<u16>) -> Vec<String> {
+/// The client, for the user and the width of the screen that are wanted.
+fn command(user: Option<OsString>, width: Option<u16>) -> Vec<String> {
     let mut command = vec!["env".to_owned()];
     command.extend(user.and_then(|user| user.into_string().ok()).map(|user| format!("OS_CLOUD={user}")));
     // Tables are as wide as the reader's screen, though the client has none.
     command.extend(width.map(|width| format!("CLIFF_MAX_TERM_WIDTH={width}")));
     command.push("openstack".to_owned());
-    command.extend(arguments.iter().cloned());
     command
 }
 
@@ -145,61 +107,16 @@ fn ready(pod: &Pod) -> bool {
     conditions.into_iter().flatten().any(|condition| condition.type_ == "Ready" && condition.status == "True")
 }
 
-async fn pump(mut from: impl AsyncRead + Unpin, mut to: impl AsyncWrite + Unpin) -> std::io::Result<()> {
-    match tokio::io::copy(&mut from, &mut to).await {
-        // The reader has seen enough (`oaas openstack … | head`).
-        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => return Ok(()),
-        result => result?,
-    };
-    to.shutdown().await
-}
-
-async fn maybe(pump: Option<impl Future<Output = std::io::Result<()>>>) -> std::io::Result<()> {
-    match pump {
-        Some(pump) => pump.await,
-        None => Ok(()),
-    }
-}
-
-/// The exit code in the status that ends an `exec` (protocol v4 and later of Kubernetes' remote command).
-fn exit_code(status: Option<&Status>) -> Result<u8, String> {
-    let status = status.ok_or("the connection ended early")?;
-    if status.status.as_deref() == Some("Success") {
-        return Ok(0);
-    }
-    let causes = status.details.iter().flat_map(|details| details.causes.iter().flatten());
-    causes
-        .filter(|cause| cause.reason.as_deref() == Some("ExitCode"))
-        .find_map(|cause| cause.message.as_deref()?.parse().ok())
-        .ok_or_else(|| status.message.clone().unwrap_or_else(|| "it gave no reason".to_owned()))
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{Status, command, exit_code};
+    use super::command;
 
     #[test]
-    fn arguments_reach_the_client_as_they_are() {
-        let arguments = ["server".to_owned(), "create".to_owned(), "--help".to_owned(), "a b; c".to_owned()];
+    fn the_user_and_the_width_of_the_screen_reach_the_client() {
+        assert_eq!(command(None, None), ["env", "openstack"]);
         assert_eq!(
-            command(&arguments, None, None),
-            ["env", "openstack", "server", "create", "--help", "a b; c"]
-        );
-        assert_eq!(
-            command(&[], Some("demo".into()), Some(120)),
+            command(Some("demo".into()), Some(120)),
             ["env", "OS_CLOUD=demo", "CLIFF_MAX_TERM_WIDTH=120", "openstack"]
         );
-    }
-
-    #[test]
-    fn the_exit_code_is_the_clients() {
-        let status = |text: &str| serde_json::from_str::<Status>(text).unwrap();
-        assert_eq!(exit_code(Some(&status(r#"{"status":"Success"}"#))), Ok(0));
-        let failed = r#"{"status":"Failure","reason":"NonZeroExitCode","message":"command terminated",
-            "details":{"causes":[{"reason":"ExitCode","message":"3"}]}}"#;
-        assert_eq!(exit_code(Some(&status(failed))), Ok(3));
-        let broken = r#"{"status":"Failure","reason":"InternalError","message":"no such container"}"#;
-        assert_eq!(exit_code(Some(&status(broken))), Err("no such container".to_owned()));
-        assert!(exit_code(None).is_err());
     }
 }

@@ -14,6 +14,7 @@ use crate::kubernetes::Patience;
 use crate::progress::Style;
 use crate::progress::style::Tone;
 use crate::report::Failure;
+use crate::silence::{self, Silence};
 use crate::table::columns;
 
 /// Arguments of `oaas status`.
@@ -31,16 +32,18 @@ pub async fn run(arguments: &Arguments, context: &Context) -> Result<(), Failure
     if arguments.host {
         return of_host(context);
     }
-    let (_, cloud) = clouds::connect(&context.global, &arguments.cloud, Patience::Answer).await?;
+    let (client, cloud) = clouds::connect(&context.global, &arguments.cloud, Patience::Answer).await?;
+    let silence = silence::of_operator(&client).await;
     let status = cloud.status.clone().unwrap_or_default();
     let value = json!({
         "namespace": cloud.namespace(),
         "name": cloud.name_any(),
         "release": cloud.spec.release,
         "status": status,
+        "operatorSilent": silence,
     });
     let style = Style::from_environment(context.colors());
-    context.answer(&value, |_| text(&cloud, &status, Timestamp::now(), style))
+    context.answer(&value, |_| text(&cloud, &status, silence.as_ref(), Timestamp::now(), style))
 }
 
 /// Print what is on this machine.
@@ -93,7 +96,13 @@ fn place(probe: &Probe) -> &str {
 }
 
 /// The status as people read it.
-pub fn text(cloud: &OpenStack, status: &OpenStackStatus, now: Timestamp, style: Style) -> String {
+pub fn text(
+    cloud: &OpenStack,
+    status: &OpenStackStatus,
+    silence: Option<&Silence>,
+    now: Timestamp,
+    style: Style,
+) -> String {
     let phase = status.phase.map_or_else(|| "not looked at yet".to_owned(), |phase| phase.to_string());
     let ready = status.ready.as_deref().map(|ready| format!(", {ready} ready")).unwrap_or_default();
     let mut out = format!(
@@ -101,6 +110,10 @@ pub fn text(cloud: &OpenStack, status: &OpenStackStatus, now: Timestamp, style: 
         style.paint(Tone::Strong, &format!("{}/{}", cloud.namespace().unwrap_or_default(), cloud.name_any())),
         cloud.spec.release,
     );
+    if let Some(silence) = silence {
+        let old = style.paint(Tone::Bad, "old news:");
+        out.push_str(&format!("{old} the operator {}; `oaas why` tells more\n", silence.words()));
+    }
     if let Some(waiting) = &status.waiting_for {
         out.push_str(&format!("waits for {waiting}; `oaas why` tells more\n"));
     }
@@ -167,6 +180,7 @@ fn age(duration: SignedDuration) -> String {
 mod tests {
     use super::text;
     use crate::progress::Style;
+    use crate::silence::Silence;
     use oaas_api::status::{Endpoints, ServerSummary};
     use oaas_api::{ComponentSummary, OpenStack, OpenStackSpec, OpenStackStatus, Phase, Reason};
 
@@ -183,6 +197,7 @@ mod tests {
             since: Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(
                 "2026-11-23T06:00:00Z".parse().unwrap(),
             )),
+            ..ComponentSummary::default()
         };
         let status = OpenStackStatus {
             phase: Some(Phase::Deploying),
@@ -206,6 +221,13 @@ mod tests {
             ..OpenStackStatus::default()
         };
         let now = "2026-11-23T06:05:00Z".parse().unwrap();
-        insta::assert_snapshot!(text(&cloud, &status, now, Style::PLAIN));
+        insta::assert_snapshot!(text(&cloud, &status, None, now, Style::PLAIN));
+        let since = "2026-11-23T06:00:00Z".parse().unwrap();
+        let silence = Silence { since, seconds: 300 };
+        let old = text(&cloud, &status, Some(&silence), now, Style::PLAIN);
+        assert!(
+            old.contains("\nold news: the operator has given no sign of life for 5 min, since 2026-11-23"),
+            "{old}"
+        );
     }
 }

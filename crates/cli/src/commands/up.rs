@@ -6,13 +6,14 @@
 //! Every step looks at what stands and does what is missing, so the same command goes on where an interrupted one
 //! stopped, and changes nothing where all is done.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{File, TryLockError};
 use std::io::{ErrorKind, Read, Write};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
+use jiff::Timestamp;
 use kube::Client;
 use oaas_api::OpenStack;
 use oaas_feedback::{Explain, Kind, Task};
@@ -197,16 +198,18 @@ async fn bring_up(
 
     let (namespace, name) = bringup::place(&cloud);
     let part = task.child(format!("cloud {namespace}/{name}"));
-    let applied = bringup::apply(&client, &cloud).await?;
     let patience = Duration::from_secs(arguments.timeout);
+    bringup::awake(&client, &began(options)?, patience, &part).await?;
+    let applied = bringup::apply(&client, &cloud).await?;
+    let news = (revision.as_str(), applied.asked.as_str());
     let Waited { status, waited } =
-        part.end_with(bringup::wait(&client, &cloud, &revision, patience, &part).await)?;
+        part.end_with(bringup::wait(&client, &cloud, news, patience, &part).await)?;
 
     let router = task.child("external networks of this machine");
     let networks = external::networks(others.iter().chain([&cloud]).map(|cloud| &cloud.spec));
     router.end_with(oaas_node::route_external(options, &networks, &router).await)?;
     let endpoints = status.endpoints.clone().unwrap_or_default();
-    let changed = cluster.changed || fetched || installed || applied || waited;
+    let changed = cluster.changed || fetched || installed || applied.changed || waited;
     let ports = task.child("ports of this machine");
     let maps = bringup::port_maps(&endpoints, arguments.listen);
     ports.end_with(oaas_node::publish_ports(options, &maps, &ports).await)?;
@@ -228,6 +231,14 @@ async fn bring_up(
         seconds: 0.0,
         changed,
     })
+}
+
+/// Since when each node runs.
+fn began(options: &oaas_node::Options) -> Result<BTreeMap<String, Timestamp>, Failure> {
+    let nodes = oaas_node::status(options)?.nodes;
+    let since =
+        |node: oaas_node::NodeStatus| Some((node.name, Timestamp::try_from(node.process?.since()?).ok()?));
+    Ok(nodes.into_iter().filter_map(since).collect())
 }
 
 /// The programs of Kubernetes, so that they are built beside the images and not after them.

@@ -4,6 +4,8 @@ use std::fmt::Write;
 
 use clap::Args;
 use oaas_catalog::Catalog;
+use oaas_diagnosis::chain::{Chain, chains};
+use oaas_diagnosis::facts::Facts;
 use oaas_feedback::{Explain, Kind, nearest};
 use snafu::{ResultExt, Snafu};
 
@@ -13,8 +15,7 @@ use crate::kubernetes::Patience;
 use crate::progress::Style;
 use crate::progress::style::Tone;
 use crate::report::Failure;
-use crate::why::Facts;
-use crate::why::chain::{Chain, chains};
+use crate::silence;
 use crate::why::gather;
 
 /// Arguments of `oaas why`.
@@ -76,7 +77,8 @@ pub fn no_component_hint(given: &str, known: &[String]) -> String {
 pub async fn run(arguments: &Arguments, context: &Context) -> Result<(), Failure> {
     let (client, cloud) = clouds::connect(&context.global, &arguments.cloud, Patience::Answer).await?;
     let catalog = Catalog::built_in().context(CatalogSnafu)?;
-    let facts = gather::facts(&client, &cloud, &catalog).await?;
+    let mut facts = gather::facts(&client, &cloud, &catalog).await?;
+    facts.silence = silence::of_operator(&client).await.map(|silence| silence.words());
     let unknown = |component: &&String| !facts.components.contains_key(*component);
     if let Some(component) = arguments.component.as_ref().filter(unknown) {
         let known: Vec<String> = facts.components.keys().cloned().collect();

@@ -191,6 +191,41 @@ fn plain_lines_have_one_line_per_change() {
 }
 
 #[test]
+fn where_nothing_is_said_what_is_done_is_told_every_half_minute() {
+    let hand = Arc::new(Hand::default());
+    let buffer = Buffer::default();
+    let lines = Arc::new(Lines::new(Arc::clone(&hand) as Arc<dyn Clock>, buffer.clone()));
+    let up = Task::root(Arc::clone(&lines) as Arc<dyn Sink>, "cloud demo");
+    let (kube, images) = (up.child("kube"), up.child("images"));
+    let infra = images.child("infra");
+    infra.status("installs packages");
+    let before = buffer.text().lines().count();
+    for second in 1..=95 {
+        hand.at(second * 1000);
+        kube.progress(second * 10, 1200, "packages");
+        lines.pulse();
+    }
+    let text = buffer.text();
+    let said: Vec<&str> = text.lines().skip(before).collect();
+    assert_eq!(
+        said,
+        [
+            "06:18:18Z at work: cloud demo > kube: 300 of 1200 packages (for 30.0 s); cloud demo > images > infra: installs packages (for 30.0 s)",
+            "06:18:48Z at work: cloud demo > kube: 600 of 1200 packages (for 1 min 00 s); cloud demo > images > infra: installs packages (for 1 min 00 s)",
+            "06:19:18Z at work: cloud demo > kube: 900 of 1200 packages (for 1 min 30 s); cloud demo > images > infra: installs packages (for 1 min 30 s)",
+        ]
+    );
+    // Every other line puts it off, and what is over is not told of.
+    kube.done();
+    infra.done();
+    images.done();
+    up.done();
+    hand.at(500_000);
+    lines.pulse();
+    assert!(buffer.text().lines().last().unwrap().contains("cloud demo: done"));
+}
+
+#[test]
 fn json_has_one_object_per_event() {
     let stage = stage();
     deploy(&stage, 80_000);

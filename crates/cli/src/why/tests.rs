@@ -1,30 +1,72 @@
 //! Chains for made-up facts, as people read them.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
-use oaas_api::{Phase, Reason};
+use oaas_api::status::Part;
+use oaas_api::{OpenStackSpec, Phase, Reason};
 use oaas_catalog::Catalog;
+use oaas_diagnosis::chain::chains;
+use oaas_diagnosis::facts::{Component, Facts, Operator};
+use oaas_diagnosis::pods::{Container, Ended, Pod};
+use oaas_plan::{
+    CloudId, ComponentState, ContentState, Credentials, Inputs, JobState, Observed, blueprint, credentials,
+    gates, report,
+};
 
-use super::chain::chains;
-use super::clues::{clue, telling};
-use super::gather::needs;
-use super::{Component, Container, Ended, Facts, Operator, Pod};
 use crate::commands::why::text;
 use crate::progress::Style;
+use crate::wanted::{unbuilt, with_generated};
 
-/// A cloud whose named components are not ready; the chains follow the real catalog.
+/// A cloud whose named components and jobs are not ready; the chains follow what the operator says of it.
 fn cloud(unready: &[&str]) -> Facts {
     let catalog = Catalog::built_in().unwrap();
     let release = catalog.releases().keys().next_back().unwrap().clone();
-    let components = needs(&catalog, &release, &BTreeSet::new())
-        .into_iter()
-        .map(|(name, needs)| {
-            let ready = !unready.contains(&name.as_str());
-            (name.clone(), Component { service: name, ready, needs, ..Component::default() })
+    let spec = OpenStackSpec { release, ..OpenStackSpec::default() };
+    let id = CloudId { name: "demo".into(), namespace: "demo".into(), uid: String::new() };
+    let (images, nothing) = (unbuilt(&catalog), Observed::default());
+    let inputs = Inputs {
+        cloud: &id,
+        spec: &spec,
+        catalog: &catalog,
+        images: &images,
+        credentials: &Credentials::new(),
+        user_secrets: None,
+        nodes: &[],
+        observed: &nothing,
+    };
+    let secrets = with_generated(Credentials::new(), credentials(&inputs));
+    let blueprint = blueprint(&Inputs { credentials: &secrets, ..inputs }).unwrap();
+    let up = |name: &String| u32::from(!unready.contains(&name.as_str()));
+    let components = blueprint.components.iter().map(|(name, plan)| {
+        let hash = Some(plan.hash.clone());
+        (
+            name.clone(),
+            ComponentState { desired: 1, ready: up(name), updated: 1, hash, ..ComponentState::default() },
+        )
+    });
+    let done = |name: &str| if unready.contains(&name) { JobState::Active } else { JobState::Succeeded };
+    let observed = Observed {
+        components: components.collect(),
+        jobs: blueprint.jobs.values().map(|job| (job.object_name(), done(&job.name))).collect(),
+        registered: blueprint.registrations.iter().map(|r| (r.service.clone(), r.hash.clone())).collect(),
+        content: ContentState::Settled,
+        ..Observed::default()
+    };
+    let told = report(&blueprint, &gates(&blueprint, &observed), &observed);
+    let components: BTreeMap<String, Component> = (told.items.into_iter())
+        .map(|item| {
+            let component = Component {
+                kind: item.part.kind,
+                service: item.part.name.clone(),
+                ready: item.why.is_none(),
+                waits_on: item.on,
+                ..Component::default()
+            };
+            (item.part.name, component)
         })
-        .collect::<BTreeMap<_, _>>();
+        .collect();
     for name in unready {
-        assert!(components.contains_key(*name), "the catalog has no component {name}");
+        assert!(components.get(*name).is_some_and(|component| !component.ready), "{name} is no unready part");
     }
     Facts {
         cloud: "demo/demo".to_owned(),
@@ -165,6 +207,7 @@ fn what_keeps_the_whole_cloud_is_told_first() {
     ];
     facts.unapproved = Some("1f3a".to_owned());
     facts.operator = Some(Operator { ready: 0, pods: Vec::new() });
+    facts.silence = Some("has given no sign of life for 5 min, since 2026-11-29 10:00:00Z".to_owned());
     insta::assert_snapshot!(answer(&facts, None));
 }
 
@@ -175,50 +218,26 @@ fn a_ready_cloud_has_no_chain() {
     assert_eq!(answer(&facts, None), "cloud demo/demo is ready\n");
     assert_eq!(answer(&facts, Some("glance")), "component glance is ready\n");
     facts.phase = Some(Phase::Deploying);
-    facts.waits = vec![("content".to_owned(), "waits for server demo-vm to become ACTIVE".to_owned())];
-    assert_eq!(answer(&facts, None), "content: waits for server demo-vm to become ACTIVE\n");
+    assert_eq!(answer(&facts, None), "cloud demo/demo has nothing that fails; the operator is at work\n");
+    let content = facts.components.get_mut("content").unwrap();
+    content.ready = false;
+    content.waiting_for = Some("server demo-vm waits: it is being built (spawning)".to_owned());
+    assert_eq!(
+        answer(&facts, None),
+        "content is not ready\n  <- the declared content: server demo-vm waits: it is being built (spawning)\n"
+    );
 }
 
 #[test]
 fn a_job_stands_in_the_chain() {
-    let catalog = Catalog::built_in().unwrap();
-    let release = catalog.releases().keys().next_back().unwrap().clone();
-    let jobs = BTreeSet::from(["load-schema-keystone".to_owned()]);
-    let mut facts = cloud(&["keystone", "galera"]);
-    for (name, needs) in needs(&catalog, &release, &jobs) {
-        let component = facts
-            .components
-            .entry(name.clone())
-            .or_insert_with(|| Component { service: name, ..Component::default() });
-        component.needs = needs;
-    }
+    let mut facts = cloud(&["keystone", "galera", "load-schema-keystone"]);
+    facts.components.get_mut("galera").unwrap().waiting_for = Some("starts (0/1 ready)".to_owned());
     insta::assert_snapshot!(answer(&facts, Some("keystone")));
 }
 
 #[test]
 fn a_circle_is_still_told() {
     let mut facts = cloud(&["galera", "keystone"]);
-    facts.components.get_mut("galera").unwrap().needs = vec!["keystone".to_owned()];
+    facts.components.get_mut("galera").unwrap().waits_on = vec![Part::component("keystone")];
     assert_eq!(chains(&facts, None).len(), 2);
-}
-
-#[test]
-fn clues_tell_what_lines_mean() {
-    assert_eq!(clue("INFO ready to accept connections"), None);
-    assert_eq!(
-        clue("OSError: [Errno 98] Address already in use").unwrap().cause,
-        "its port is taken by somebody else"
-    );
-    let lines = log(&["ERROR first", "no space left on device", "ERROR last"]);
-    assert_eq!(telling(&lines).unwrap().0, "no space left on device");
-    assert_eq!(telling(&log(&["ERROR first", "all good"])).unwrap().0, "ERROR first");
-    assert!(telling(&log(&["all good"])).is_none());
-    // Markup that speaks of errors is no failure, and very long lines are cut.
-    assert!(telling(&log(&["<div class=\"error-message\" ng-show=\"hasError\">"])).is_none());
-    let long = format!("ERROR {}", "é".repeat(1000));
-    assert_eq!(telling(&log(&[&long])).unwrap().0.chars().count(), 302);
-    // What the program says counts before what the agent says of its probes.
-    let probed = log(&["ERROR no config", "WARN oaas_agent: failed to get https://x/: Connection refused"]);
-    assert_eq!(telling(&probed).unwrap().0, "ERROR no config");
-    assert!(telling(&probed[1..]).is_some());
 }

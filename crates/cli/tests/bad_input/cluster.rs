@@ -158,23 +158,32 @@ async fn an_api_server_that_comes_back_is_waited_for() {
     let server = serve(Router::new().fallback(|| async {
         let spec = json!({"release": "2026.1"});
         let metadata = json!({"name": "demo", "namespace": "demo", "generation": 1});
+        let answer = |answered: &str| {
+            Json(json!({
+                "apiVersion": "oaas.dev/v1alpha1", "kind": "OpenStack", "metadata": metadata, "spec": spec,
+                "status": {"observedGeneration": 1, "phase": "Ready", "revision": "r1", "answered": answered},
+            }))
+            .into_response()
+        };
         match ASKED.fetch_add(1, Ordering::SeqCst) {
             0 | 1 => cut_off("{").into_response(),
-            _ => Json(json!({
-                "apiVersion": "oaas.dev/v1alpha1", "kind": "OpenStack", "metadata": metadata, "spec": spec,
-                "status": {"observedGeneration": 1, "phase": "Ready", "revision": "r1"},
-            }))
-            .into_response(),
+            // Ready, but from before it was asked.
+            2 => answer("before"),
+            _ => answer("now"),
         }
     }));
     let client = Client::try_from(Config::new(format!("http://{server}").parse().unwrap())).unwrap();
     let spec = OpenStackSpec { release: "2026.1".into(), ..OpenStackSpec::default() };
     let (cloud, said) = (OpenStack::new("demo", spec), Arc::new(Statuses::default()));
     let task = Task::root(Arc::clone(&said) as Arc<dyn Sink>, "cloud");
-    let waited = bringup::wait(&client, &cloud, "r1", Duration::from_secs(20), &task).await.unwrap();
+    let waited = bringup::wait(&client, &cloud, ("r1", "now"), Duration::from_secs(20), &task).await.unwrap();
     assert_eq!(waited.status.phase, Some(Phase::Ready));
     assert_eq!(
         *said.0.lock().unwrap(),
-        ["waits for the API server to answer", "waits for the API server to answer"]
+        [
+            "waits for the API server to answer",
+            "waits for the API server to answer",
+            "waits for the operator to answer"
+        ]
     );
 }

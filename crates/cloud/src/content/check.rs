@@ -5,7 +5,7 @@ use std::fmt;
 use std::net::IpAddr;
 
 use ipnet::IpNet;
-use oaas_feedback::nearest;
+use oaas_feedback::{brief, nearest};
 
 use super::image::checksum;
 use super::lookup::find_network;
@@ -24,7 +24,7 @@ pub struct Problem {
 
 impl fmt::Display for Problem {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "{}: {}", self.path, self.message)?;
+        write!(formatter, "{}: {}", brief(&self.path), brief(&self.message))?;
         match &self.hint {
             Some(hint) => write!(formatter, " ({hint})"),
             None => Ok(()),

@@ -84,7 +84,7 @@ pub(super) fn flavor(flavor: &Flavor) -> Item {
         fixed: Fixed { fields: fixed, replace: Some(call(Service::Compute, Method::Delete, own(""))) },
         declared,
         absent: Absent::Create(steps),
-        facts: vec![("id", "/id")],
+        facts: vec![("id", "/id".into())],
         ..bare(key.clone())
     }
 }
@@ -102,7 +102,7 @@ pub(super) fn keypair(keypair: &Keypair, given: &Given, builder: &mut Builder) {
         identify: vec![fields([("name", keypair.name.as_str().into())])],
         id: "/name",
         absent: Absent::Wait("its public key was not given".to_owned()),
-        facts: vec![("fingerprint", "/fingerprint")],
+        facts: vec![("fingerprint", "/fingerprint".into())],
         ..bare(key)
     };
     if let Some(public_key) = public_key {
@@ -172,6 +172,11 @@ pub(super) fn server(server: &Server, content: &Content, builder: &mut Builder) 
         .body(Shape::Wrapped("server"), initial);
     let look = call(Service::Compute, Method::Get, ["/v2.1/servers/detail".into()])
         .query("name", exact_pattern(&server.name));
+    // Nova lists the fixed addresses of a network before its floating ones (`ViewBuilder.index` of its addresses).
+    let address = networks.first().map(|network| {
+        let name = network.name.replace('~', "~0").replace('/', "~1");
+        ("address", format!("/addresses/{name}/0/addr").into())
+    });
     builder.push(Item {
         actor: Actor::User { user: server.user.clone(), project: server.project.clone() },
         needs,
@@ -180,7 +185,7 @@ pub(super) fn server(server: &Server, content: &Content, builder: &mut Builder) 
         identify: vec![fields([("name", server.name.as_str().into())])],
         absent: Absent::Create(vec![Step::Call { call: create, id: Some("/server/id".to_owned()) }]),
         judge: Judge::Server,
-        facts: vec![("id", "/id"), ("status", "/status")],
+        facts: [("id", "/id".into()), ("status", "/status".into())].into_iter().chain(address).collect(),
         ..bare(key.clone())
     });
     if let (Some(external), Some(network)) = (&server.floating_ip_from, networks.first())
@@ -194,7 +199,7 @@ pub(super) fn server(server: &Server, content: &Content, builder: &mut Builder) 
         builder.push(Item {
             look: Look::List { call: look, field: "ports", inner: None },
             absent: Absent::Wait(format!("server {} has no port on {} yet", server.name, network.name)),
-            facts: vec![("address", "/fixed_ips/0/ip_address"), ("host", "/binding:host_id")],
+            facts: vec![("address", "/fixed_ips/0/ip_address".into()), ("host", "/binding:host_id".into())],
             ..bare(port.clone())
         });
         let legs = content.routers.iter().flat_map(|router| {
@@ -233,7 +238,7 @@ fn floating_ip(server: &Server, port: &Key, external: &Key, project: &Key, legs:
         identify: vec![here.clone(), free],
         declared: vec![Correction { fields: here, call: put, shape: Shape::Wrapped("floatingip") }],
         absent: Absent::Create(vec![Step::Call { call: create, id: Some("/floatingip/id".to_owned()) }]),
-        facts: vec![("id", "/id"), ("address", "/floating_ip_address")],
+        facts: vec![("id", "/id".into()), ("address", "/floating_ip_address".into())],
         ..bare(key)
     }
 }

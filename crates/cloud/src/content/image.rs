@@ -95,7 +95,7 @@ pub(super) fn image(image: &Image) -> Item {
         }],
         absent: Absent::Create(steps),
         judge: Judge::Image(source),
-        facts: vec![("id", "/id")],
+        facts: vec![("id", "/id".into())],
         ..bare(key.clone())
     }
 }

@@ -61,7 +61,7 @@ fn simple(
         identify,
         declared,
         absent: Absent::Create(vec![Step::Call { call: post, id: Some(format!("/{}/id", rest.singular)) }]),
-        facts: vec![("id", "/id")],
+        facts: vec![("id", "/id".into())],
         ..bare(key)
     }
 }
@@ -179,7 +179,7 @@ pub(super) fn router(router: &Router, content: &Content, builder: &mut Builder) 
         gateway.into_iter().flat_map(|network| network.subnets.iter().map(move |subnet| (network, subnet)));
     item.needs.extend(subnets.map(|(network, subnet)| subnet_key(network, &subnet.name)));
     item.sole = Some(delete(&rest, &key));
-    item.facts.push(("address", "/external_gateway_info/external_fixed_ips/0/ip_address"));
+    item.facts.push(("address", "/external_gateway_info/external_fixed_ips/0/ip_address".into()));
     builder.push(item);
     for interface in &router.interfaces {
         let Some((network, subnet)) = interface.split_once('/') else { continue };

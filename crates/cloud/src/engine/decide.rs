@@ -1,5 +1,6 @@
 //! The judgement: what is to be done about one item, given what was seen.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
@@ -154,7 +155,7 @@ fn id(item: &Item, object: &Value) -> String {
 }
 
 fn facts(item: &Item, object: &Value) -> BTreeMap<String, String> {
-    let fact = |(name, pointer): &(&str, &str)| {
+    let fact = |(name, pointer): &(&str, Cow<str>)| {
         let text = match object.pointer(pointer)? {
             Value::Null => return None,
             Value::String(text) => text.clone(),

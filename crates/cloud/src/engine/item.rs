@@ -1,5 +1,6 @@
 //! One thing to keep, as data: how to look for it, what must be true of it, which calls make it so.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::fmt;
 
@@ -393,7 +394,7 @@ pub struct Item {
     /// Judgement beyond fields.
     pub judge: Judge,
     /// What to report of it: name and JSON pointer.
-    pub facts: Vec<(&'static str, &'static str)>,
+    pub facts: Vec<(&'static str, Cow<'static, str>)>,
 }
 
 /// Fields that cannot be changed in place.

@@ -366,7 +366,7 @@ fn simple(
         identify: vec![identify],
         declared: corrections,
         absent: Absent::Create(vec![create(rest, initial)]),
-        facts: vec![("id", "/id")],
+        facts: vec![("id", "/id".into())],
         ..bare(key)
     }
 }

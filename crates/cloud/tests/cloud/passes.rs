@@ -33,6 +33,8 @@ async fn demo_comes_about_in_one_pass_and_stays() {
     local.cloud(crate::emulator::Emulator::built);
     let report = local.pass(&items).await;
     assert!(report.settled() && report.untouched(), "{:#?}", lines(&report));
+    // The fixed address, not the floating one that Nova lists beside it.
+    assert_eq!(report.find(Kind::Server, "demo/demo-vm").unwrap().facts["address"], "172.16.0.9");
     local.cloud(|cloud| {
         assert_eq!(cloud.writes, Vec::<String>::new());
         assert_eq!(cloud.all("flavors").len(), 6);

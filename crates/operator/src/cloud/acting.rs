@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use oaas_api::status::ServerSummary;
 use oaas_cloud::content::{Content, Given, Qualified};
-use oaas_cloud::engine::{self, Item, Kind, Report, State};
+use oaas_cloud::engine::{self, Item, Key, Kind, Report, State};
 use oaas_cloud::identity::{self, Catalog};
 use oaas_cloud::session::{Config, Identity, Interface, Limits, Scope, Session, Sessions};
 use oaas_cloud::{Secret, content, farewell};
@@ -192,9 +192,8 @@ fn servers(declared: &Content, report: &Report) -> Vec<ServerSummary> {
         .iter()
         .map(|server| {
             let fact = |kind: Kind, name: &str| {
-                let of_server =
-                    |item: &&engine::Outcome| item.key.kind == kind && item.key.name().contains(&server.name);
-                report.items.iter().find(of_server).and_then(|item| item.facts.get(name).cloned())
+                let key = Key::new(kind, [server.project.to_string(), server.name.clone()]);
+                report.items.iter().find(|item| item.key == key)?.facts.get(name).cloned()
             };
             ServerSummary {
                 name: server.name.clone(),
@@ -205,4 +204,37 @@ fn servers(declared: &Content, report: &Report) -> Vec<ServerSummary> {
             }
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_server_has_its_own_addresses_and_no_other_s() {
+        let server = |name: &str| json!({"name": name, "user": "demo", "project": "demo", "flavor": "f", "image": "i", "networks": ["n"]});
+        let content: Content =
+            serde_json::from_value(json!({"servers": [server("vm"), server("vm-2")]})).expect("content");
+        let outcome = |kind, name: &str, facts: &[(&str, &str)]| engine::Outcome {
+            key: Key::new(kind, ["demo", name]),
+            state: State::Unchanged,
+            id: None,
+            facts: facts.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
+        };
+        // The one whose name contains the other's comes first.
+        let report = Report {
+            items: vec![
+                outcome(Kind::Server, "vm-2", &[("status", "ACTIVE"), ("address", "172.16.0.2")]),
+                outcome(Kind::FloatingIp, "vm-2", &[("address", "192.168.100.2")]),
+                outcome(Kind::Server, "vm", &[("status", "SHUTOFF"), ("address", "172.16.0.1")]),
+            ],
+        };
+        let found = servers(&content, &report);
+        assert_eq!((found[0].status.as_str(), found[0].address.as_deref()), ("SHUTOFF", Some("172.16.0.1")));
+        assert_eq!(found[0].floating_ip, None);
+        assert_eq!(found[1].address.as_deref(), Some("172.16.0.2"));
+        assert_eq!(found[1].floating_ip.as_deref(), Some("192.168.100.2"));
+    }
 }

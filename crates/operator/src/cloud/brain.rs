@@ -19,7 +19,7 @@ use sha2::{Digest, Sha256};
 use super::acting::{AGAIN, Access, Declared, Inside, LIMIT, Registrations, SOON};
 use super::decide::{DATABASE_LIVED, Make, Plan, decide};
 use super::generate::generate;
-use super::status::{component_statuses, status};
+use super::status::{component_statuses, not_applied, status};
 use crate::apply::Applied;
 use crate::brain::{ActionError, ActionRequest, Brain, Decision, Report, Wanted};
 use crate::observe::Observed;
@@ -77,13 +77,17 @@ impl Brain for CloudBrain {
     }
 
     fn report(&self, observed: &Observed, plan: &Plan, applied: Option<&Applied>) -> Report {
-        let _ = applied;
         let seen = self.inside(&observed.cloud).seen();
         let mut report = Report {
             status: status(plan, &seen, observed.cloud.status.as_ref(), observed.cloud.spec.paused),
             ..Report::default()
         };
         report.status.revision = Some(self.revision.clone());
+        report.status.answered = observed.cloud.annotations().get(names::ANNOTATION_ASKED).cloned();
+        if let Some(first) = applied.and_then(|applied| applied.failed.first()) {
+            let count = applied.map_or(0, |applied| applied.failed.len());
+            not_applied(&mut report.status, count, &first.in_full());
+        }
         if let Plan::Make(make) = plan {
             report.components = component_statuses(make);
         }

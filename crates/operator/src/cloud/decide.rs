@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use oaas_api::names;
+use oaas_api::{Reason, names};
 use oaas_catalog::Catalog;
 use oaas_cloud::Secret;
 use oaas_plan::{
@@ -83,10 +83,17 @@ pub fn decide(
     };
     let nodes: Vec<oaas_plan::Node> = facts::nodes(observed.nodes.iter().map(AsRef::as_ref));
     let workloads = Workloads::of(observed);
+    let troubles = facts::troubles(observed);
     let known = oaas_plan::Observed {
-        components: facts::components(&workloads),
-        jobs: facts::jobs(&workloads),
+        components: facts::components(&workloads, &troubles),
+        jobs: facts::jobs(&workloads, &troubles),
         registered: seen.registered.clone(),
+        unregistered: seen.unregistered.clone(),
+        content: if seen.content_settled {
+            oaas_plan::ContentState::Settled
+        } else {
+            oaas_plan::ContentState::Missing(seen.missing.clone())
+        },
         volumes: volumes(observed),
         claims: facts::claims(observed.volumes.iter().map(AsRef::as_ref)),
         storage_classes: observed.storage_classes.clone(),
@@ -127,6 +134,7 @@ pub fn decide(
         Ok(blueprint) => blueprint,
         Err(error) => {
             return Plan::Refused(vec![Problem {
+                reason: Reason::Invalid,
                 path: "spec".into(),
                 message: error.to_string(),
                 hint: None,

@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, StatefulSet};
 use k8s_openapi::api::batch::v1::Job;
-use k8s_openapi::api::core::v1::{
-    ContainerState, ContainerStatus, Node as ClusterNode, PersistentVolumeClaim, Pod, Service,
-};
+use k8s_openapi::api::core::v1::{Node as ClusterNode, PersistentVolumeClaim, Service};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use oaas_api::{OpenStackComponent, Reason, names};
+use oaas_diagnosis::trouble::gravest;
+use oaas_feedback::brief;
 use oaas_plan::{ClaimState, ComponentState, JobState, Node, PodsMade};
 use oaas_render::{ANNOTATION_HASH, ANNOTATION_IMAGE, ANNOTATION_PODS, ANNOTATION_REPLICAS_APPLIED};
 
@@ -26,8 +26,6 @@ pub struct Workloads {
     pub daemon_sets: Vec<DaemonSet>,
     /// Its jobs.
     pub jobs: Vec<Job>,
-    /// Its pods.
-    pub pods: Vec<Pod>,
 }
 
 impl Workloads {
@@ -41,7 +39,6 @@ impl Workloads {
             stateful_sets: all(&observed.stateful_sets),
             daemon_sets: all(&observed.daemon_sets),
             jobs: all(&observed.jobs),
-            pods: all(&observed.pods),
         }
     }
 }
@@ -72,11 +69,11 @@ pub(super) fn seen(metadata: &ObjectMeta, observed: Option<i64>) -> bool {
 }
 
 /// How far each workload is, by component.
-pub fn components(workloads: &Workloads) -> BTreeMap<String, ComponentState> {
+pub fn components(workloads: &Workloads, troubles: &Troubles) -> BTreeMap<String, ComponentState> {
     let mut found = BTreeMap::new();
     let mut add = |metadata: &ObjectMeta, desired: u32, ready: u32, updated: u32| {
         let name = name(metadata);
-        let trouble = if ready < desired || updated < desired { trouble(workloads, &name) } else { None };
+        let trouble = if ready < desired || updated < desired { troubles.get(&name).cloned() } else { None };
         let (hash, pods) = (hash(metadata), pods_made(metadata));
         found.insert(name, ComponentState { desired, ready, updated, hash, pods, trouble });
     };
@@ -108,7 +105,7 @@ pub fn components(workloads: &Workloads) -> BTreeMap<String, ComponentState> {
 }
 
 /// How far each job is, by the Job's name.
-pub fn jobs(workloads: &Workloads) -> BTreeMap<String, JobState> {
+pub fn jobs(workloads: &Workloads, troubles: &Troubles) -> BTreeMap<String, JobState> {
     workloads
         .jobs
         .iter()
@@ -125,7 +122,7 @@ pub fn jobs(workloads: &Workloads) -> BTreeMap<String, JobState> {
                 JobState::Succeeded
             } else if let Some(failed) = condition("Failed") {
                 let said = job.metadata.labels.as_ref().and_then(|labels| labels.get(names::LABEL_COMPONENT));
-                let why = said.and_then(|component| trouble(workloads, component)).map(|(_, words)| words);
+                let why = said.and_then(|component| troubles.get(component)).map(|(_, words)| words.clone());
                 JobState::Failed(why.or(failed.message).unwrap_or_else(|| "no reason was given".into()))
             } else {
                 JobState::Active
@@ -135,82 +132,29 @@ pub fn jobs(workloads: &Workloads) -> BTreeMap<String, JobState> {
         .collect()
 }
 
-/// The worst that is wrong with a component's pods.
-pub fn trouble(workloads: &Workloads, component: &str) -> Option<(Reason, String)> {
-    let of_component = |pod: &&Pod| {
-        pod.metadata
-            .labels
-            .as_ref()
-            .and_then(|labels| labels.get(names::LABEL_COMPONENT))
-            .is_some_and(|c| c == component)
-    };
-    workloads.pods.iter().filter(of_component).find_map(pod_trouble)
-}
+/// What is wrong with the pods of each component, the worst of each: a typed reason and words.
+pub type Troubles = BTreeMap<String, (Reason, String)>;
 
-/// What is wrong with a pod, if anything is: as its containers and conditions tell.
-pub fn pod_trouble(pod: &Pod) -> Option<(Reason, String)> {
-    let status = pod.status.as_ref()?;
-    let pod_name = name(&pod.metadata);
-    let containers =
-        status.init_container_statuses.iter().flatten().chain(status.container_statuses.iter().flatten());
-    for container in containers {
-        if let Some((reason, words)) = container_trouble(container) {
-            return Some((reason, format!("{pod_name}: {words}")));
-        }
+/// What is wrong, by component; pods that merely start are not in trouble.
+pub fn troubles(observed: &Observed) -> Troubles {
+    let nodes = oaas_diagnosis::nodes::unready(observed.nodes.iter().map(AsRef::as_ref));
+    let mut pods: BTreeMap<String, Vec<oaas_diagnosis::pods::Pod>> = BTreeMap::new();
+    for pod in &observed.pods {
+        let component = pod.metadata.labels.as_ref().and_then(|labels| labels.get(names::LABEL_COMPONENT));
+        let Some(component) = component else { continue };
+        let mut read = oaas_diagnosis::pods::Pod::read(pod);
+        let warnings = observed.warnings.get(&read.name).into_iter().flatten();
+        read.events = warnings.map(|warning| format!("{}: {}", warning.reason, warning.message)).collect();
+        pods.entry(component.clone()).or_default().push(read);
     }
-    let condition =
-        status.conditions.iter().flatten().find(|c| c.type_ == "PodScheduled" && c.status == "False")?;
-    let message = condition.message.clone().unwrap_or_default();
-    let reason = if message.contains("PersistentVolumeClaim") {
-        Reason::VolumePending
-    } else {
-        Reason::NotSchedulable
+    let worst = |(component, pods): (String, Vec<_>)| {
+        let (pod, trouble) = gravest(&pods, &nodes)?;
+        let line = trouble.line.map(|line| format!(": {line}")).unwrap_or_default();
+        let words = format!("{}: {}{line}", pod.name, trouble.says);
+        (trouble.reason != Reason::Starting)
+            .then(|| (component, (trouble.reason, brief(&words).into_owned())))
     };
-    Some((reason, format!("{pod_name}: {message}")))
-}
-
-fn container_trouble(container: &ContainerStatus) -> Option<(Reason, String)> {
-    let waiting = container.state.as_ref().and_then(|state| state.waiting.as_ref());
-    let waiting_reason = waiting.and_then(|waiting| waiting.reason.as_deref()).unwrap_or_default();
-    let message = waiting.and_then(|waiting| waiting.message.clone()).unwrap_or_default();
-    match waiting_reason {
-        "ErrImagePull" | "ImagePullBackOff" | "InvalidImageName" | "ErrImageNeverPull" => {
-            return Some((Reason::ImageUnavailable, format!("image {}: {message}", container.image)));
-        }
-        "CreateContainerConfigError" | "CreateContainerError" | "RunContainerError" => {
-            return Some((Reason::CrashLoop, format!("{waiting_reason}: {message}")));
-        }
-        _ => {}
-    }
-    let ended = |state: &Option<ContainerState>| state.as_ref().and_then(|state| state.terminated.clone());
-    let last = ended(&container.state).or_else(|| ended(&container.last_state))?;
-    if last.exit_code == 0 && container.ready {
-        return None;
-    }
-    if container.ready || container.started == Some(true) && container.restart_count == 0 {
-        return None;
-    }
-    let restarts = container.restart_count;
-    if last.reason.as_deref() == Some("OOMKilled") {
-        return Some((
-            Reason::OutOfMemory,
-            format!(
-                "{} was killed for using more memory than its limit ({restarts} restarts); raise its memory",
-                container.name
-            ),
-        ));
-    }
-    let words = last.message.unwrap_or_default();
-    let words = words.trim().lines().last().unwrap_or_default();
-    // A service that refuses to start may say so with exit code 0, and is started again; a job is done with it.
-    let runs_on = container.state.as_ref().is_none_or(|state| state.terminated.is_none());
-    (last.exit_code != 0 || runs_on && restarts > 0).then(|| {
-        let said = if words.is_empty() { String::new() } else { format!(": {words}") };
-        (
-            Reason::CrashLoop,
-            format!("{} ended with exit code {} ({restarts} restarts){said}", container.name, last.exit_code),
-        )
-    })
+    pods.into_iter().filter_map(worst).collect()
 }
 
 /// The cluster's nodes as planning sees them.
@@ -227,7 +171,7 @@ pub fn nodes<'a>(nodes: impl Iterator<Item = &'a ClusterNode>) -> Vec<Node> {
                 address: address.and_then(|address| address.address.parse().ok()),
                 interfaces: annotations.and_then(|all| all.get(Node::INTERFACES)).cloned(),
                 allocatable_memory_mib: memory.and_then(|memory| kibibytes(&memory.0)).unwrap_or(0) / 1024,
-                ready: status.conditions.iter().flatten().any(|c| c.type_ == "Ready" && c.status == "True"),
+                ready: oaas_diagnosis::nodes::is_ready(node),
             }
         })
         .collect();
@@ -295,50 +239,34 @@ mod tests {
 
     use super::*;
 
-    fn pod(status: &serde_json::Value) -> Pod {
-        let labels = json!({names::LABEL_COMPONENT: "nova-api"});
-        serde_json::from_value(json!({"metadata": {"name": "p", "labels": labels}, "status": status}))
-            .expect("a pod")
-    }
-
     #[test]
-    fn each_trouble_has_its_reason() {
-        let container = |state: serde_json::Value| {
+    fn the_worst_of_a_component_s_pods_is_its_trouble_and_starting_is_none() {
+        let resource = json!({
+            "apiVersion": "oaas.dev/v1alpha1", "kind": "OpenStack", "metadata": {"name": "demo", "namespace": "demo"},
+            "spec": {"release": "2026.1"},
+        });
+        let mut observed = Observed::of(Arc::new(serde_json::from_value(resource).expect("a cloud")));
+        let mut add = |component: &str, name: &str, container: serde_json::Value| {
             let mut status =
                 json!({"name": "c", "image": "i", "imageID": "", "ready": false, "restartCount": 3});
-            status.as_object_mut().expect("a map").extend(state.as_object().expect("a map").clone());
-            json!({"containerStatuses": [status]})
+            status.as_object_mut().expect("a map").extend(container.as_object().expect("a map").clone());
+            let labels = json!({names::LABEL_COMPONENT: component});
+            let pod = json!({"metadata": {"name": name, "labels": labels}, "status": {"containerStatuses": [status]}});
+            observed.pods.push(Arc::new(serde_json::from_value(pod).expect("a pod")));
         };
-        let reason = |status: serde_json::Value| pod_trouble(&pod(&status)).map(|(reason, _)| reason);
-        assert_eq!(
-            reason(container(
-                json!({"state": {"waiting": {"reason": "ImagePullBackOff", "message": "not found"}}})
-            )),
-            Some(Reason::ImageUnavailable)
+        add("keystone", "keystone-1", json!({"state": {"running": {}}}));
+        add("nova-api", "nova-api-1", json!({"state": {"running": {}}}));
+        let wrong = "ImportError: Unable to find 'nothing' driver in 'keystone.token.provider'.";
+        let ended = json!({"terminated": {"exitCode": 22, "reason": "Error", "message": wrong}});
+        add(
+            "nova-api",
+            "nova-api-2",
+            json!({"state": {"waiting": {"reason": "CrashLoopBackOff"}}, "lastState": ended}),
         );
-        assert_eq!(
-            reason(container(json!({
-                "state": {"waiting": {"reason": "CrashLoopBackOff"}},
-                "lastState": {"terminated": {"exitCode": 137, "reason": "OOMKilled"}}
-            }))),
-            Some(Reason::OutOfMemory)
-        );
-        assert_eq!(
-            reason(container(json!({"lastState": {"terminated": {"exitCode": 1, "reason": "Error"}}}))),
-            Some(Reason::CrashLoop)
-        );
-        let ended_well = json!({"terminated": {"exitCode": 0, "reason": "Completed"}});
-        assert_eq!(
-            reason(container(
-                json!({"state": {"waiting": {"reason": "CrashLoopBackOff"}}, "lastState": ended_well})
-            )),
-            Some(Reason::CrashLoop)
-        );
-        assert_eq!(reason(container(json!({"state": ended_well}))), None);
-        assert_eq!(reason(container(json!({"state": {"running": {}}}))), None);
-        let unscheduled =
-            json!({"conditions": [{"type": "PodScheduled", "status": "False", "message": "0/1 nodes"}]});
-        assert_eq!(reason(unscheduled), Some(Reason::NotSchedulable));
+        let found = troubles(&observed);
+        assert_eq!(found.keys().collect::<Vec<_>>(), ["nova-api"]);
+        let words = format!("nova-api-2: ended 3 times with exit code 22: {wrong}");
+        assert_eq!(found["nova-api"], (Reason::CrashLoop, words));
     }
 
     #[test]
@@ -353,7 +281,7 @@ mod tests {
         };
         let state = |observed| {
             let workloads = Workloads { deployments: vec![deployment(observed)], ..Workloads::default() };
-            components(&workloads)["d"].clone()
+            components(&workloads, &Troubles::new())["d"].clone()
         };
         assert_eq!(state(1).updated, 0);
         assert_eq!(state(2).updated, 1);
@@ -370,7 +298,7 @@ mod tests {
             }));
             let workloads =
                 Workloads { deployments: vec![deployment.expect("a deployment")], ..Workloads::default() };
-            components(&workloads)["d"].clone()
+            components(&workloads, &Troubles::new())["d"].clone()
         };
         assert_eq!((state(2, 1).ready, state(2, 1).updated), (1, 0));
         assert_eq!((state(1, 1).ready, state(1, 1).updated), (1, 1));

@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
-use oaas_api::status::{ComponentSummary, Endpoints, PlanReport, Wait};
+use oaas_api::status::{ComponentSummary, Endpoints, Part, PlanReport, Wait};
 use oaas_api::{ConditionType, OpenStackComponentStatus, OpenStackStatus, Phase, Reason, names};
+use oaas_plan::Problem;
 
 use super::acting::Seen;
 use super::decide::{Make, Plan};
@@ -17,7 +18,8 @@ pub fn status(plan: &Plan, seen: &Seen, before: Option<&OpenStackStatus>, paused
     match plan {
         Plan::Refused(problems) => {
             let lines: Vec<String> = problems.iter().map(ToString::to_string).collect();
-            add(conditions, ConditionType::Accepted, false, Reason::Invalid, lines.join("\n"));
+            let reason = Problem::reason_of(problems);
+            add(conditions, ConditionType::Accepted, false, reason, lines.join("\n"));
             // What runs goes on running.
             let ready =
                 before.conditions.iter().find(|condition| condition.type_ == ConditionType::Ready.as_str());
@@ -50,7 +52,7 @@ pub fn status(plan: &Plan, seen: &Seen, before: Option<&OpenStackStatus>, paused
 fn making(make: &Make, seen: &Seen, before: &OpenStackStatus, paused: bool, status: &mut OpenStackStatus) {
     let report = &make.report;
     let (ready, all) = (report.ready(), report.items.len());
-    let complete = ready == all && seen.content_settled;
+    let complete = ready == all;
     let was_up = matches!(before.phase, Some(Phase::Ready | Phase::Degraded | Phase::Changing));
     let changing = report.items.iter().any(|item| matches!(item.why, Some((Reason::Rolling, _))));
     let phase = match (paused, complete, was_up) {
@@ -60,18 +62,10 @@ fn making(make: &Make, seen: &Seen, before: &OpenStackStatus, paused: bool, stat
         (false, false, true) => Phase::Degraded,
         (false, false, false) => Phase::Deploying,
     };
-    let waiting = match report.first_wait() {
-        Some(item) if item.name == REGISTRATION && !seen.unregistered.is_empty() => {
-            Some((Reason::Acting, seen.unregistered[0].clone()))
-        }
-        Some(item) => item.why.as_ref().map(|(reason, words)| (*reason, format!("{}: {words}", item.name))),
-        None if seen.content_settled => None,
-        None => {
-            let words =
-                seen.missing.first().cloned().unwrap_or_else(|| "the declared content is being made".into());
-            Some((Reason::Acting, words))
-        }
-    };
+    let waiting = report.first_wait().and_then(|item| {
+        let (reason, words) = item.why.as_ref()?;
+        Some((*reason, format!("{}: {words}", item.name())))
+    });
     status.phase = Some(phase);
     status.ready = Some(format!("{ready}/{all}"));
     status.waiting_for = waiting.as_ref().map(|(_, words)| words.clone());
@@ -81,10 +75,12 @@ fn making(make: &Make, seen: &Seen, before: &OpenStackStatus, paused: bool, stat
         .iter()
         .map(|item| {
             let mut summary = ComponentSummary {
-                name: item.name.clone(),
+                name: item.part.name.clone(),
+                kind: item.part.kind,
                 ready: format!("{}/{}", item.ready, item.wanted),
                 reason: item.why.as_ref().map(|(reason, _)| *reason),
                 waiting_for: item.why.as_ref().map(|(_, words)| words.clone()),
+                waits_on: item.on.clone(),
                 since: None,
             };
             let old = before.components.iter().find(|old| old.name == summary.name);
@@ -104,7 +100,7 @@ fn making(make: &Make, seen: &Seen, before: &OpenStackStatus, paused: bool, stat
             .iter()
             .filter_map(|item| {
                 let (reason, words) = item.why.as_ref()?;
-                Some(Wait { component: item.name.clone(), reason: *reason, message: words.clone() })
+                Some(Wait { component: item.part.name.clone(), reason: *reason, message: words.clone() })
             })
             .collect(),
         refusals: Vec::new(),
@@ -114,7 +110,11 @@ fn making(make: &Make, seen: &Seen, before: &OpenStackStatus, paused: bool, stat
     let (reason, words) = waiting.unwrap_or((Reason::AllReady, format!("{ready} of {all} parts are ready")));
     add(conditions, ConditionType::Ready, phase == Phase::Ready, reason, words.clone());
     let progressing = matches!(phase, Phase::Deploying | Phase::Changing);
-    let progress = if progressing { reason } else { Reason::UpToDate };
+    let progress = match (progressing, paused) {
+        (true, _) => reason,
+        (false, true) => Reason::Paused,
+        (false, false) => Reason::UpToDate,
+    };
     add(conditions, ConditionType::Progressing, progressing, progress, words.clone());
     let degraded = phase == Phase::Degraded;
     let words = if degraded { words } else { "nothing that worked has stopped".into() };
@@ -126,9 +126,6 @@ fn making(make: &Make, seen: &Seen, before: &OpenStackStatus, paused: bool, stat
         words,
     );
 }
-
-/// The name under which the report has the registration of services.
-const REGISTRATION: &str = "registration";
 
 fn endpoints(make: &Make) -> Endpoints {
     let publish = &make.blueprint.publish;
@@ -146,6 +143,14 @@ fn endpoints(make: &Make) -> Endpoints {
     }
 }
 
+/// That objects could not be applied: until they are, nothing goes on. Beside what else is said.
+pub fn not_applied(status: &mut OpenStackStatus, count: usize, first: &str) {
+    let words = format!("{count} objects could not be applied, first: {first}");
+    let progressing = ConditionType::Progressing;
+    status.conditions.retain(|condition| condition.type_ != progressing.as_str());
+    add(&mut status.conditions, progressing, true, Reason::ApiFailed, words);
+}
+
 /// The status of each generated object.
 pub fn component_statuses(make: &Make) -> BTreeMap<String, OpenStackComponentStatus> {
     let cloud = &make.blueprint.cloud;
@@ -153,7 +158,7 @@ pub fn component_statuses(make: &Make) -> BTreeMap<String, OpenStackComponentSta
         .components
         .values()
         .map(|plan| {
-            let item = make.report.items.iter().find(|item| item.name == plan.name);
+            let item = make.report.items.iter().find(|item| item.part == Part::component(&plan.name));
             let count = |number: u32| i32::try_from(number).unwrap_or(i32::MAX);
             let why = item.and_then(|item| item.why.clone());
             let mut conditions = Vec::new();

@@ -31,6 +31,7 @@ pub fn cloud(
                 && old.ready == component.ready
                 && old.reason == component.reason
                 && old.waiting_for == component.waiting_for
+                && old.waits_on == component.waits_on
         });
         component.since = same.and_then(|old| old.since.clone()).or(Some(seconds(now)));
     }
@@ -79,9 +80,7 @@ mod tests {
             components: vec![ComponentSummary {
                 name: "keystone".into(),
                 ready: of.into(),
-                reason: None,
-                waiting_for: None,
-                since: None,
+                ..ComponentSummary::default()
             }],
             ..OpenStackStatus::default()
         }

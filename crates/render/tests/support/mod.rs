@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use oaas_api::OpenStackSpec;
 use oaas_catalog::Catalog;
 use oaas_plan::{
-    Blueprint, CloudId, ComponentState, CredentialKind, Credentials, Gates, Image, Images, Inputs, JobState,
-    Node, Observed, PodsMade, Sensitive, UserSecrets,
+    Blueprint, CloudId, ComponentState, ContentState, CredentialKind, Credentials, Gates, Image, Images,
+    Inputs, JobState, Node, Observed, PodsMade, Sensitive, UserSecrets,
 };
 use oaas_render::{ANNOTATION_HASH, ANNOTATION_IMAGE, ANNOTATION_PODS, Rendered};
 
@@ -146,6 +146,9 @@ impl Cloud {
             for registration in &blueprint.registrations {
                 self.observed.registered.insert(registration.service.clone(), registration.hash.clone());
             }
+        }
+        if gates.content.is_some_and(|gate| gate.is_open()) {
+            self.observed.content = ContentState::Settled;
         }
         self.observed != before
     }

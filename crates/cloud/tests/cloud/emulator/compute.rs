@@ -95,9 +95,19 @@ impl Emulator {
 
     /// Everything that is being built is ready.
     pub fn built(&mut self) {
+        let names: Vec<(Value, String)> = (self.all("networks").iter())
+            .map(|network| (network["id"].clone(), network["name"].as_str().unwrap_or_default().to_owned()))
+            .collect();
         for server in self.objects.get_mut("servers").into_iter().flatten() {
             if server["status"] == "BUILD" {
                 server["status"] = json!("ACTIVE");
+                for network in server["networks"].as_array().cloned().unwrap_or_default() {
+                    let label = &names.iter().find(|(id, _)| *id == network["uuid"]).unwrap().1;
+                    server["addresses"][label] = json!([
+                        {"addr": "172.16.0.9", "version": 4, "OS-EXT-IPS:type": "fixed"},
+                        {"addr": "192.168.100.101", "version": 4, "OS-EXT-IPS:type": "floating"}
+                    ]);
+                }
             }
         }
     }

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use oaas_api::Phase;
 use serde::Serialize;
 
-use super::finding::{Finding, of_component, of_pod};
-use super::{Component, Facts};
+use crate::facts::{Component, Facts};
+use crate::finding::{Finding, of_component, of_pods};
 
 /// One cause, and who is not ready because of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -49,20 +49,11 @@ pub fn chains(facts: &Facts, asked: Option<&str>) -> Vec<Chain> {
                 .filter(|name| !components.iter().any(|known| known == *name))
                 .map(ToString::to_string)
                 .collect();
-            Some(Chain { components, cause: of_component(facts, root, unready[root]), also_waiting })
+            Some(Chain { components, cause: of_component(&facts.nodes, root, unready[root]), also_waiting })
         })
         .collect();
     // What holds up most comes first.
     chains.sort_by_key(|chain| std::cmp::Reverse(chain.components.len() + chain.also_waiting.len()));
-    if chains.is_empty() && overall.is_empty() && asked.is_none() {
-        let wait = |(object, says): &(String, String)| Finding {
-            object: object.clone(),
-            says: says.clone(),
-            log: None,
-            advice: None,
-        };
-        chains = facts.waits.iter().map(wait).map(alone).collect();
-    }
     overall.into_iter().chain(chains).collect()
 }
 
@@ -93,27 +84,35 @@ fn of_cloud(facts: &Facts) -> Vec<Finding> {
         ));
     }
     if let Some(operator) = facts.operator.as_ref().filter(|operator| operator.ready == 0) {
-        let component = Component { service: "operator".to_owned(), ..Component::default() };
         let nothing = || Finding {
             object: "operator".to_owned(),
             says: "does not run, so nothing changes".to_owned(),
             log: None,
             advice: Some("`oaas up` installs it again".to_owned()),
         };
-        let of_pods =
-            operator.pods.iter().filter_map(|pod| of_pod(facts, &component, pod)).max_by_key(|(w, _)| *w);
-        out.push(of_pods.map_or_else(nothing, |(_, finding)| finding));
+        out.push(of_pods(&facts.nodes, "operator", &operator.pods).unwrap_or_else(nothing));
+    }
+    if let Some(silence) = &facts.silence {
+        out.push(Finding {
+            object: "operator".to_owned(),
+            says: format!("{silence}; what it said of the cloud is from before"),
+            log: None,
+            advice: Some(
+                "`oaas kubectl get nodes` shows whether its node is away; `oaas up` starts what is off"
+                    .to_owned(),
+            ),
+        });
     }
     out
 }
 
-/// What `name` needs that is not ready either.
+/// What `name` waits for that is not ready either.
 fn blockers<'a>(unready: &BTreeMap<&'a str, &'a Component>, name: &str) -> Vec<&'a str> {
     unready[name]
-        .needs
+        .waits_on
         .iter()
-        .filter(|need| need.as_str() != name)
-        .filter_map(|need| unready.get_key_value(need.as_str()).map(|(name, _)| *name))
+        .filter(|part| part.name != name)
+        .filter_map(|part| unready.get_key_value(part.name.as_str()).map(|(name, _)| *name))
         .collect()
 }
 
