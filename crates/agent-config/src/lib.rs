@@ -25,7 +25,7 @@ pub use check::{
 pub use checks::Checks;
 pub use database::{Mariadb, MysqlServer, Override, ServerAccount, ServerAccountKind, WriterLabel};
 pub use health::Health;
-pub use messaging::{MessagingAccount, Rabbitmq};
+pub use messaging::{ListedAccount, MessagingAccount, Rabbitmq};
 pub use node::{
     BridgeProbe, Datapath, DatapathChoice, INTEGRATION_BRIDGE, Libvirt, Migration, NodeNetwork, NodeProbe,
     NodeRole, NovaCompute, OpenVswitch, OvnClusterProbe, OvnController, OvnDatabase, Ovsdb, UnixctlProbe,

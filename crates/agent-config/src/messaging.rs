@@ -28,6 +28,9 @@ pub struct Rabbitmq {
     /// Accounts and, with them, virtual hosts. The agent follows this list and the password files while it runs.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub accounts: Vec<MessagingAccount>,
+    /// File with a list of further accounts, their passwords in it. It is followed, too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub accounts_file: Option<PathBuf>,
     /// The container's memory limit in bytes; publishers are held back at 60 % of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub memory_limit_bytes: Option<u64>,
@@ -67,6 +70,18 @@ fn default_user() -> String {
 
 fn default_stop() -> Stop {
     Stop { grace_seconds: 55, ..Stop::default() }
+}
+
+/// An account as `accounts_file` lists it. Holds a password: no `Debug`.
+#[derive(Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ListedAccount {
+    /// Name, such as `nova_g1`.
+    pub user: String,
+    /// Its password.
+    pub password: String,
+    /// The virtual host in which it may do everything; made when missing.
+    pub vhost: String,
 }
 
 /// An account of the bus.

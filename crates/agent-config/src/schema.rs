@@ -24,6 +24,9 @@ pub struct LoadSchema {
     /// The service's accounts.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub accounts: Vec<SchemaAccount>,
+    /// Accounts that the service had and uses no more: they are removed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub retired: Vec<String>,
     /// The service's own migration, run when a revision differs from the image's heads. Without it the role exits with
     /// code 5 and says that a migration is needed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -47,6 +50,7 @@ impl LoadSchema {
             index: default_index(),
             databases,
             accounts,
+            retired: Vec::new(),
             sync: None,
             single_member: false,
             wait_seconds: default_wait_seconds(),

@@ -14,6 +14,7 @@
 //! stays below 60 kB, so that kubectl's last-applied annotation and etcd take them.
 
 pub mod amount;
+pub mod certificates;
 pub mod component;
 pub mod config;
 pub mod content;
@@ -34,6 +35,7 @@ pub mod status;
 pub mod storage;
 
 pub use amount::Amount;
+pub use certificates::{Certificates, Span};
 pub use component::{OpenStackComponent, OpenStackComponentSpec, OpenStackComponentStatus, Scaling};
 pub use config::{ConfigValue, SecretKeyRef, Sections};
 pub use content::{Content, Preset};

@@ -64,7 +64,6 @@ const NOT_YET: &[NotYet] = &[
         "an identity service that exists already",
         "leave it out: the cloud runs its own",
     ),
-    row("publish.tls", "a certificate of your own", "leave it out: the cloud's own CA signs one"),
     row(
         "changePolicy=approve-disruptive",
         "approval of plans",

@@ -6,6 +6,7 @@ use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::certificates::Certificates;
 use crate::content::Content;
 use crate::external::Backend;
 use crate::network::Network;
@@ -84,6 +85,13 @@ pub struct OpenStackSpec {
     /// Where people reach the cloud.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub publish: Option<Publish>,
+    /// How long certificates are valid.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certificates: Option<Certificates>,
+    /// What is rotated: its name, such as `cloud-ca`, and the generation that is wanted. `oaas rotate` writes it.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(extend("maxProperties" = 256))]
+    pub rotation: BTreeMap<String, Generation>,
     /// What happens to volumes and credentials when the resource is deleted.
     #[serde(default)]
     pub deletion_policy: DeletionPolicy,
@@ -94,6 +102,11 @@ pub struct OpenStackSpec {
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub paused: bool,
 }
+
+/// A generation of a secret; the first is 1.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(transparent)]
+pub struct Generation(#[schemars(range(min = 1, max = 9999))] pub u32);
 
 /// Which components run, and how large.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]

@@ -27,7 +27,7 @@ pub struct Publish {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 65535))]
     pub public_port: Option<u16>,
-    /// Certificate of the public endpoint. Default: one signed by the cloud's own CA.
+    /// Certificate of your own for everything published. Default: one signed by the cloud's own CA.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls: Option<PublicTls>,
 }
@@ -49,6 +49,7 @@ impl Publish {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct PublicTls {
-    /// Secret of this namespace with `tls.crt`, `tls.key` and `ca.crt`.
+    /// Secret of this namespace of the type `kubernetes.io/tls`: `tls.crt` with those who signed it behind it, `tls.key`,
+    /// and `ca.crt` where that says more. It must be made for `publish.address`.
     pub secret_name: String,
 }

@@ -81,6 +81,8 @@ reasons! {
     JobFailed,
     /// A Secret is gone while the volume that needs it exists; nothing is generated anew.
     CredentialsLost,
+    /// The identity service refuses the administrator's password: somebody changed it.
+    LockedOut,
     /// Less than a majority of members is up.
     QuorumLost,
     /// A node is not ready.

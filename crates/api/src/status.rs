@@ -51,6 +51,26 @@ pub struct OpenStackStatus {
     /// The last plan in short.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub plan: Option<PlanReport>,
+    /// Certificates, and secrets that are being rotated.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
+    pub credentials: Vec<CredentialSummary>,
+}
+
+/// How far a secret of a cloud is.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct CredentialSummary {
+    /// What it is: a name that `oaas rotate` takes.
+    pub name: String,
+    /// Its generation.
+    pub generation: u32,
+    /// Until when it is valid; of several certificates the first that ends.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires: Option<String>,
+    /// What is being done, or what is wrong.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
 }
 
 /// How far a cloud is, in one word.

@@ -22,6 +22,8 @@ pub struct Component {
     pub health: Health,
     /// Does it have a certificate of its own, mounted at `/etc/oaas/tls`? The authority's is always there.
     pub certificate: bool,
+    /// Does it take another certificate, and other authorities, while it runs? Then it does not roll for them.
+    pub follows_certificate: bool,
     /// Its pods.
     pub pod: Pod,
 }

@@ -25,6 +25,7 @@ pub(crate) struct Described {
     ports: Option<Vec<Port>>,
     health: Option<Health>,
     certificate: Option<bool>,
+    follows_certificate: Option<bool>,
     image: String,
     #[serde(default)]
     nodes: NodeLabel,
@@ -117,6 +118,7 @@ fn component(mut described: Described) -> Result<Component, String> {
         ports: described.ports.take().unwrap_or_default(),
         health: described.health.take().unwrap_or_default(),
         certificate: described.certificate.unwrap_or(true),
+        follows_certificate: described.follows_certificate.unwrap_or(false),
         pod: described.pod(resources),
     })
 }
@@ -132,6 +134,7 @@ fn job(mut described: Described) -> Result<Job, String> {
             ("ports", described.ports.is_some()),
             ("health", described.health.is_some()),
             ("certificate", described.certificate.is_some()),
+            ("follows_certificate", described.follows_certificate.is_some()),
         ],
     )?;
     let (name, title) = (std::mem::take(&mut described.name), described.title.take());

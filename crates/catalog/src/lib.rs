@@ -39,8 +39,8 @@ pub use release::{Profile, ProfileService, Release};
 pub use role::{Role, Wsgi};
 pub use select::{CloudCatalog, Facts, Missing, SelectError};
 pub use service::{
-    Api, ConfigFile, Contribution, FileFormat, Fragment, Identity, OptionRule, Provides, SERVICE_PROJECT,
-    SecretKind, SecretSpec, Service, ServiceDomain, ServiceUser, Statistics,
+    Api, ConfigFile, Contribution, FileFormat, Fragment, Identity, OptionRule, Provides, Rotation,
+    SERVICE_PROJECT, SecretKind, SecretSpec, Service, ServiceDomain, ServiceUser, Statistics,
 };
 pub use source::Wrong;
 pub use template::{Fill, Misfit, Template};

@@ -196,8 +196,10 @@ impl Uses {
                 self.thing(Thing::The(Only::PublicEndpoint));
                 Thing::Api(name)
             }
-            Reference::Password(name) if name == "self" => Thing::User(self.service.clone()),
-            Reference::Password(name) => Thing::User(name),
+            Reference::Password(name) | Reference::User(name) if name == "self" => {
+                Thing::User(self.service.clone())
+            }
+            Reference::Password(name) | Reference::User(name) => Thing::User(name),
             Reference::Secret(secret) => Thing::Secret(secret.name),
             Reference::Publish(key) => Thing::Published(key),
             Reference::Host(name)

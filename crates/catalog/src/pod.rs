@@ -21,8 +21,7 @@ pub struct Pod {
     pub config: Vec<String>,
     /// Further files of the service.
     pub files: Vec<String>,
-    /// Passwords it reads as files below `/etc/oaas/accounts/`, by secret; `messaging:*` stands for those of all
-    /// services with messaging.
+    /// Passwords it reads as files below `/etc/oaas/accounts/`, by secret.
     pub accounts: Vec<String>,
     /// Secrets that are mounted as directories: secret → path.
     pub secret_mounts: BTreeMap<String, String>,

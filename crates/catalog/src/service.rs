@@ -231,6 +231,22 @@ pub struct SecretSpec {
     pub kind: SecretKind,
     /// What it is for, in a few words.
     pub purpose: String,
+    /// How it is rotated.
+    #[serde(default)]
+    pub rotation: Rotation,
+}
+
+/// How a secret is rotated.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Rotation {
+    /// Another one is made, and whoever uses it rolls. Of keys the former stay for as long as they may be needed.
+    #[default]
+    Anew,
+    /// As `anew`, and former keys stay for good: what they encrypted is stored.
+    KeepsKeys,
+    /// Not by this version: whoever shares it would stop, or somebody else sets it.
+    Fixed,
 }
 
 /// A piece of a configuration file: sections of options.
@@ -282,7 +298,8 @@ pub enum FileFormat {
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ConfigFile {
-    /// Where it lies in the container; may hold `${python}`.
+    /// Where it lies in the container; may hold `${python}`. What lies in `/etc/oaas/live/` is followed by whoever reads
+    /// it: it changes under running pods, which do not roll for it.
     pub path: Scalar,
     /// How it is written.
     pub format: FileFormat,

@@ -25,6 +25,8 @@ pub enum Reference {
     Publish(String),
     /// `${password:SERVICE}`: the Keystone password of that service's user (`self` for the own one). Secret.
     Password(String),
+    /// `${user:SERVICE}`: the name of that service's user in Keystone (`self` for the own one).
+    User(String),
     /// `${secret:NAME}` or `${secret:NAME/KEY}`: the generated secret of that name, declared in some service's `secrets`.
     /// Secret.
     Secret(SecretKey),
@@ -44,8 +46,8 @@ pub enum Reference {
     MemoryMib,
     /// `${memory-bytes}`: this component's memory limit in bytes, as a number.
     MemoryBytes,
-    /// `${messaging-accounts}`: the list of accounts and vhosts of all services with messaging, as the agent's role
-    /// `rabbitmq` takes it.
+    /// `${messaging-accounts}`: the list of accounts of all services with messaging, with passwords and vhosts, as
+    /// the agent's role `rabbitmq` takes it. Secret.
     MessagingAccounts,
     /// `${new-cloud}`: whether this cloud's volumes may be empty because it never ran before, as a truth value.
     NewCloud,
@@ -177,6 +179,7 @@ impl Reference {
             "public" => named(Self::Public),
             "publish" => named(Self::Publish),
             "password" => named(Self::Password),
+            "user" => named(Self::User),
             "secret" if name.is_empty() => Err("the reference ${secret:…} lacks a name".into()),
             "secret" => Ok(Self::Secret(name.into())),
             "host" => named(Self::Host),

@@ -3,7 +3,7 @@
 use clap::{Parser, Subcommand};
 
 use crate::commands::{
-    completion, credentials, down, image, kubectl, logs, openstack, plan, status, up, version, why,
+    completion, credentials, down, image, kubectl, logs, openstack, plan, rotate, status, up, version, why,
 };
 use crate::global::Global;
 
@@ -34,6 +34,8 @@ pub enum Command {
     Why(why::Arguments),
     /// Print what OpenStack's clients need to reach a cloud
     Credentials(credentials::Arguments),
+    /// Make secrets and certificates anew, or print how far that is
+    Rotate(rotate::Arguments),
     /// Run the OpenStack client
     Openstack(openstack::Arguments),
     /// Print what a component wrote

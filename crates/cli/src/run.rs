@@ -13,7 +13,7 @@ use tracing_subscriber::EnvFilter;
 
 use crate::args::{Cli, Command};
 use crate::commands::{
-    completion, credentials, down, image, kubectl, logs, openstack, plan, status, up, version, why,
+    completion, credentials, down, image, kubectl, logs, openstack, plan, rotate, status, up, version, why,
 };
 use crate::context::{Context, colors_on_stderr, stream_choice};
 use crate::global::{Global, Output};
@@ -143,6 +143,7 @@ async fn dispatch(command: Command, context: &Context) -> Result<u8, Failure> {
         Command::Status(arguments) => status::run(&arguments, context).await.map(|()| 0),
         Command::Plan(arguments) => plan::run(&arguments, context).await.map(|()| 0),
         Command::Credentials(arguments) => credentials::run(&arguments, context).await.map(|()| 0),
+        Command::Rotate(arguments) => rotate::run(&arguments, context).await.map(|()| 0),
         Command::Image(arguments) => image::run(arguments, context).await.map(|()| 0),
         Command::Why(arguments) => why::run(&arguments, context).await.map(|()| 0),
         Command::Openstack(arguments) => openstack::run(&arguments, context).await,

@@ -11,7 +11,7 @@ use oaas_catalog::Catalog;
 use oaas_feedback::{Explain, Kind};
 use oaas_plan::{
     CloudId, CredentialKind, CredentialSpec, Credentials, Image, Images, Inputs, Node, Observed, PlanError,
-    Problem, Sensitive, blueprint, credentials, too_large, validate,
+    Problem, Rotatable, Sensitive, blueprint, credentials, too_large, validate,
 };
 use snafu::{ResultExt, Snafu};
 
@@ -141,6 +141,16 @@ pub fn images(cloud: &OpenStack) -> Result<BTreeSet<String>, Error> {
     Ok(names)
 }
 
+/// What of a cloud can be rotated.
+pub fn rotatable(cloud: &OpenStack) -> Result<Vec<Rotatable>, Error> {
+    let mut found = Vec::new();
+    judge(cloud, |inputs| {
+        found = oaas_plan::rotatable(inputs);
+        Ok(())
+    })?;
+    Ok(found)
+}
+
 /// Judge a cloud of which nothing is there yet.
 fn judge(cloud: &OpenStack, by: impl FnOnce(&Inputs<'_>) -> Result<(), Error>) -> Result<(), Error> {
     let catalog = Catalog::built_in().context(CatalogSnafu)?;
@@ -188,9 +198,9 @@ const fn keys(kind: &CredentialKind) -> &'static [&'static str] {
     match kind {
         CredentialKind::Password { username: Some(_) } => &["username", "password"],
         CredentialKind::Password { username: None } => &["password"],
-        CredentialKind::FernetKeys => &["0", "1"],
+        CredentialKind::FernetKeys { .. } => &["0", "1"],
         CredentialKind::SshKey => &["ssh-privatekey", "ssh-publickey"],
-        CredentialKind::Authority => &["ca.crt", "ca.key"],
+        CredentialKind::Authority { .. } => &["ca.crt", "ca.key"],
         CredentialKind::Certificate { .. } => &["tls.crt", "tls.key", "ca.crt"],
     }
 }

@@ -23,6 +23,8 @@ pub mod engine;
 #[cfg(feature = "client")]
 pub mod farewell;
 pub mod identity;
+#[cfg(feature = "client")]
+pub mod retire;
 mod secret;
 pub mod service;
 

@@ -69,6 +69,7 @@ pub fn of_pods(nodes: &BTreeMap<String, String>, service: &str, pods: &[Pod]) ->
 fn decided_by_operator(name: &str, component: &Component) -> Option<Finding> {
     match component.reason? {
         Reason::CredentialsLost
+        | Reason::LockedOut
         | Reason::Conflict
         | Reason::ApiFailed
         | Reason::WaitsForApproval

@@ -7,7 +7,6 @@ use snafu::ResultExt;
 
 use crate::blueprint::{ApiPlan, Blueprint};
 use crate::components::component_plan;
-use crate::credentials::secret_name;
 use crate::error::{CatalogSnafu, PlanError};
 use crate::inputs::Inputs;
 use crate::jobs::{catalog_job, schema_plan};
@@ -46,7 +45,7 @@ pub fn blueprint(inputs: &Inputs<'_>) -> Result<Blueprint, PlanError> {
             job: job.clone(),
             url: service.apis.first().map(|api| world.internal_url(&api.name)).unwrap_or_default(),
             user: user.clone(),
-            secret: secret_name(secret),
+            secret: world.secret_name(secret),
             region: REGION.to_owned(),
         })
     });

@@ -88,6 +88,8 @@ pub struct ComponentPlan {
     pub secret_env: BTreeMap<String, (String, String)>,
     /// The Secret with its certificate; the authority's alone is mounted where there is none.
     pub certificate: Option<String>,
+    /// Does it take another certificate while it runs?
+    pub follows_certificate: bool,
     /// Ports.
     pub ports: Vec<PortPlan>,
     /// The further Service that leads to one member.

@@ -3,14 +3,15 @@
 use std::collections::BTreeMap;
 
 use oaas_agent_config::AgentConfig;
-use oaas_catalog::{Component, Expose, Pod, Role, Service};
+use oaas_catalog::{Component, Expose, Need, Pod, Role, Service};
 use snafu::{OptionExt, ResultExt};
 
 use crate::blueprint::{ComponentPlan, PortPlan};
-use crate::credentials::{certificate_secret, secret_name};
+use crate::credentials::{certificate_secret, user_base};
 use crate::error::{MisfitSnafu, NoImageSnafu, PlanError};
 use crate::files::{agent_document, documents};
 use crate::fingerprint::component_hash;
+use crate::generation::newest;
 use crate::health::database_account_file;
 use crate::inputs::Image;
 use crate::overrides::{replicas, resources};
@@ -101,13 +102,14 @@ fn resolve_component(
         rule: component.replicas,
         replica_owner,
         nodes: pod.nodes,
-        needs: pod.needs.clone(),
+        needs: needs(world, service, pod),
         documents,
         env: world.environment(place),
         accounts,
-        secret_mounts: secret_mounts(pod),
-        secret_env: secret_env(pod),
+        secret_mounts: secret_mounts(world, pod),
+        secret_env: secret_env(world, pod),
         certificate: component.certificate.then(|| certificate_secret(&component.name)),
+        follows_certificate: component.follows_certificate,
         ports,
         single_writer: component.single_writer.clone(),
         health_port: component.health.port,
@@ -125,15 +127,27 @@ fn resolve_component(
     Ok(plan)
 }
 
+/// What must be so first. A service's second account in the identity service is made by its registration, which the
+/// first start need not wait for: whoever starts meets it within seconds.
+fn needs(world: &World<'_>, service: &Service, pod: &Pod) -> Vec<Need> {
+    let mut needs = pod.needs.clone();
+    let another = |user: &str| newest(world.inputs, &user_base(user)) > 1;
+    let registered = Need::Registered(service.name.clone());
+    if service.identity.user_names().any(another) && !needs.contains(&registered) {
+        needs.push(registered);
+    }
+    needs
+}
+
 /// Secrets that are mounted as directories: Secret → path.
-pub(crate) fn secret_mounts(pod: &Pod) -> BTreeMap<String, String> {
-    pod.secret_mounts.iter().map(|(name, path)| (secret_name(name), path.clone())).collect()
+pub(crate) fn secret_mounts(world: &World<'_>, pod: &Pod) -> BTreeMap<String, String> {
+    pod.secret_mounts.iter().map(|(name, path)| (world.secret_name(name), path.clone())).collect()
 }
 
 /// Environment variables from Secrets: variable → (Secret, key).
-pub(crate) fn secret_env(pod: &Pod) -> BTreeMap<String, (String, String)> {
+pub(crate) fn secret_env(world: &World<'_>, pod: &Pod) -> BTreeMap<String, (String, String)> {
     let variables = pod.secret_env.iter();
     variables
-        .map(|(variable, secret)| (variable.clone(), (secret_name(&secret.name), secret.key.clone())))
+        .map(|(variable, secret)| (variable.clone(), (world.secret_name(&secret.name), secret.key.clone())))
         .collect()
 }

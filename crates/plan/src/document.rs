@@ -18,6 +18,16 @@ pub struct Document {
     pub content: Sensitive<Content>,
 }
 
+/// The directory of files that change under running pods.
+pub const LIVE: &str = "/etc/oaas/live";
+
+impl Document {
+    /// Does whoever reads it follow it while it runs? Then nobody rolls for it.
+    pub fn is_live(&self) -> bool {
+        self.path.rsplit_once('/').is_some_and(|(directory, _)| directory == LIVE)
+    }
+}
+
 /// Section → option → values; several values are repeated keys.
 pub type Sections = BTreeMap<String, BTreeMap<String, Vec<String>>>;
 

@@ -3,7 +3,6 @@
 use oaas_agent_config::AgentConfig;
 use oaas_catalog::FileFormat;
 
-use crate::credentials::secret_name;
 use crate::document::{Content, Document, PublicEndpointModel, PublicRoute, Sections};
 use crate::overrides::{apply_options, apply_to_tree};
 use crate::resolve::{AUTHORITY_FILE, Place, World};
@@ -104,7 +103,7 @@ fn public_endpoint(world: &World<'_>) -> Content {
         port: endpoint.port,
         statistics_port: endpoint.statistics_port,
         statistics_user: endpoint.statistics.user.clone(),
-        statistics_password: world.secret(&secret_name(&endpoint.statistics.secret), "password"),
+        statistics_password: world.secret(&world.secret_name(&endpoint.statistics.secret), "password"),
         certificate: endpoint.certificate.to_owned(),
         authority: AUTHORITY_FILE.into(),
         host: url.trim_start_matches("https://").to_owned(),

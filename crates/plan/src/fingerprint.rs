@@ -6,6 +6,7 @@ use serde_json::json;
 use sha2::{Digest, Sha256};
 
 use crate::blueprint::{ComponentPlan, JobPlan};
+use crate::credentials::AUTHORITY;
 use crate::document::Document;
 use crate::resolve::World;
 
@@ -14,10 +15,16 @@ use crate::resolve::World;
 pub(crate) fn component_hash(world: &World<'_>, plan: &ComponentPlan) -> String {
     let from_env = plan.secret_env.values().map(|(secret, _)| secret);
     let mounted = plan.accounts.values().chain(plan.secret_mounts.keys()).chain(from_env);
-    let secrets: BTreeSet<&String> = mounted.chain(&plan.certificate).collect();
+    let rolls = plan.certificate.as_ref().filter(|_| !plan.follows_certificate);
+    let secrets: BTreeSet<&String> = mounted.chain(rolls).collect();
     let mut hash = Sha256::new();
     for secret in secrets {
         hash_secret(world, &mut hash, secret);
+    }
+    if plan.certificate.is_none() {
+        // Whom it trusts is read from the authority's Secret.
+        let authorities = world.inputs.credentials.get(AUTHORITY).and_then(|keys| keys.get("ca.crt"));
+        hash.update(authorities.map_or("", |text| text.expose().as_str()));
     }
     hash_documents(&mut hash, &plan.documents);
     // Where a port is published is the Service's affair: pods do not restart for it.
@@ -46,7 +53,7 @@ pub(crate) fn hash_secret(world: &World<'_>, hash: &mut Sha256, secret: &str) {
 }
 
 fn hash_documents(hash: &mut Sha256, documents: &[Document]) {
-    for document in documents {
+    for document in documents.iter().filter(|document| !document.is_live()) {
         hash.update(&document.path);
         // What can be serialised to be written can be serialised to be hashed.
         hash.update(serde_json::to_vec(document.content.expose()).unwrap_or_default());

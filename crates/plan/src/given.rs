@@ -4,8 +4,8 @@ use oaas_cloud::Secret;
 use oaas_cloud::content::Given;
 use oaas_cloud::content::spec::{Content, SecretKeyRef};
 
-use crate::credentials::{Credentials, keypair_secret, password_secret};
-use crate::inputs::UserSecrets;
+use crate::credentials::{keypair_secret, password_secret};
+use crate::inputs::{Credentials, UserSecrets};
 use crate::secrets::SecretKey;
 
 /// The passwords and keys that the content refers to: out of the Secret that it names, else out of the one that was

@@ -5,7 +5,8 @@ use oaas_agent_config::{
 };
 use oaas_catalog::{Component, Get, Misfit, Provides, Reference, Service, Template, Value};
 
-use crate::credentials::account;
+use crate::credentials::{OWN_AUTHORITY, account, certificate_secret};
+use crate::generation::newest;
 use crate::resolve::{ACCOUNTS, AUTHORITY_FILE, Place, World};
 
 /// Milliseconds that the first answer may take: it loads what the later ones have.
@@ -100,7 +101,14 @@ fn by_default(world: &World<'_>, service: &Service, component: &Component, role:
 fn of_api(world: &World<'_>, component: &Component, get: &Get, port: Option<&str>) -> Checks {
     let port = component.ports.iter().find(|found| port.is_none_or(|port| found.name == port));
     let Some(port) = port else { return Checks::default() };
-    let trust = TlsTrust { ca: AUTHORITY_FILE.into(), server_name: Some(world.host(&component.name)) };
+    let shown = world.inputs.credentials.get(&certificate_secret(&component.name));
+    let trust = if shown.is_some_and(|keys| keys.contains_key(OWN_AUTHORITY)) {
+        // One that shows a certificate of the user's is asked by the name in that one.
+        let ca = format!("/etc/oaas/tls/{OWN_AUTHORITY}").into();
+        TlsTrust { ca, server_name: Some(world.publish.address.clone()) }
+    } else {
+        TlsTrust { ca: AUTHORITY_FILE.into(), server_name: Some(world.host(&component.name)) }
+    };
     let scheme = if port.tls { "https" } else { "http" };
     let check = Check::new(
         port.name.clone(),
@@ -122,12 +130,13 @@ fn of_api(world: &World<'_>, component: &Component, get: &Get, port: Option<&str
 /// The database lets the service in and answers.
 fn database(world: &World<'_>, service: &Service) -> Option<Check> {
     let (host, port) = world.database_server()?;
+    let file = database_account_file(&service.name);
     let server = MysqlServer {
         host,
         port,
         tls: Some(TlsTrust { ca: AUTHORITY_FILE.into(), server_name: None }),
-        user: account(&service.name),
-        password_file: format!("{ACCOUNTS}/{}", database_account_file(&service.name)).into(),
+        user: account(&service.name, newest(world.inputs, &file)),
+        password_file: format!("{ACCOUNTS}/{file}").into(),
     };
     let probe = MysqlProbe { server, query: "SELECT 1".to_owned(), expect: None };
     Some(Check::new("database", Probe::Mysql(probe)))

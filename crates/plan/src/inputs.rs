@@ -9,7 +9,6 @@ use oaas_catalog::Catalog;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::credentials::Credentials;
 use crate::secrets::SecretKey;
 use crate::sensitive::Sensitive;
 
@@ -53,6 +52,9 @@ pub fn revision(images: &Images) -> String {
     }
     hex::encode(hash.finalize())[..16].to_owned()
 }
+
+/// The secrets there are: Secret's name → key → value.
+pub type Credentials = BTreeMap<String, BTreeMap<String, Sensitive<String>>>;
 
 /// Everything that planning knows.
 #[derive(Debug, Clone, Copy)]
@@ -116,8 +118,12 @@ pub struct Observed {
     pub registered: BTreeMap<String, String>,
     /// What of the registrations was seen not to be in place, and why.
     pub unregistered: Vec<String>,
+    /// Why the identity service no longer lets the operator in, if it does not.
+    pub locked_out: Option<String>,
     /// How far the declared content was seen to be.
     pub content: ContentState,
+    /// Secrets that have been as they are for so long that whoever follows them has read them.
+    pub read_secrets: BTreeSet<String>,
     /// How many volumes of each component exist; those of members that are gone are kept.
     pub volumes: BTreeMap<String, usize>,
     /// The claims of volumes that exist, by their name.

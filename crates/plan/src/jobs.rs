@@ -10,10 +10,11 @@ use snafu::ResultExt;
 
 use crate::blueprint::{Blueprint, JobPlan};
 use crate::components::{image, secret_env, secret_mounts};
-use crate::credentials::{account, database_secret, secret_name};
+use crate::credentials::account;
 use crate::error::{EndlessJobSnafu, MisfitSnafu, PlanError};
 use crate::files::{agent_document, documents};
 use crate::fingerprint::job_hash;
+use crate::generation::{kept, newest, retired, secret_of};
 use crate::health::database_account_file;
 use crate::inputs::{JobState, Observed};
 use crate::overrides::resources;
@@ -45,20 +46,26 @@ pub(crate) fn schema_plan(world: &World<'_>, service: &Service) -> Result<Option
         user: user.clone(),
         password_file: file(secret),
     };
-    let own_account = SchemaAccount {
-        user: account(&service.name),
-        password_file: file(&own),
+    let newest = newest(world.inputs, &own);
+    // The account that is in use keeps its file's name, whatever generation it is.
+    let name = |generation| if generation == newest { own.clone() } else { secret_of(&own, generation) };
+    let one = |generation| SchemaAccount {
+        user: account(&service.name, generation),
+        password_file: file(&name(generation)),
         databases: service.databases.clone(),
     };
+    let kept = kept(world.inputs, &own);
     let databases =
         service.databases.iter().map(|name| SchemaDatabase { name: name.clone(), snapshot: None });
-    let load = LoadSchema::new(server, databases.collect(), vec![own_account]);
+    let mut load = LoadSchema::new(server, databases.collect(), kept.iter().copied().map(one).collect());
+    load.retired = retired(world.inputs, &own).map(|generation| account(&service.name, generation)).collect();
     let agent = |load: &LoadSchema| {
         let component = schema_job(&service.name);
         agent_document(&AgentConfig { component, role: AgentRole::LoadSchema(load.clone()), health: None })
     };
-    let accounts =
-        BTreeMap::from([(secret.clone(), secret_name(secret)), (own, database_secret(&service.name))]);
+    let mut accounts: BTreeMap<String, String> =
+        kept.iter().map(|generation| (name(*generation), secret_of(&own, *generation))).collect();
+    accounts.insert(secret.clone(), world.secret_name(secret));
     let mut plan = JobPlan {
         name: schema_job(&service.name),
         service: service.name.clone(),
@@ -111,8 +118,8 @@ pub(crate) fn catalog_job(
         documents,
         env: world.environment(place),
         accounts: world.account_secrets(&pod.accounts),
-        secret_mounts: secret_mounts(pod),
-        secret_env: secret_env(pod),
+        secret_mounts: secret_mounts(world, pod),
+        secret_env: secret_env(world, pod),
         resources: resources(world.inputs, service, &job.name, &pod.resources),
         volumes: pod.volumes.clone(),
         node_settings: pod.node_settings,

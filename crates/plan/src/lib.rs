@@ -15,6 +15,7 @@ mod amounts;
 mod assemble;
 mod blueprint;
 mod capacity;
+mod certificate;
 mod components;
 mod content;
 mod credentials;
@@ -24,6 +25,7 @@ mod error;
 mod files;
 mod fingerprint;
 mod gates;
+mod generation;
 mod given;
 mod health;
 mod inputs;
@@ -41,6 +43,7 @@ mod roll;
 mod secrets;
 mod select;
 mod sensitive;
+mod settled;
 mod validate;
 mod volumes;
 mod wsgi;
@@ -48,18 +51,24 @@ mod wsgi;
 pub use assemble::blueprint;
 pub use blueprint::{ApiPlan, Blueprint, ComponentPlan, JobPlan, PortPlan};
 pub use capacity::{Capacity, capacity, too_large};
+pub use certificate::{
+    AuthorityFacts, AuthorityStep, CertificateFacts, CertificateWanted, IssueReason, MakeReason, Moment,
+    RefuseReason, Verdict, authority, certificate, due, own_certificate,
+};
 pub use content::declared;
 pub use credentials::{
-    AUTHORITY, CredentialKind, CredentialSpec, Credentials, credentials, keypair_secret, password_secret,
-    secret_name,
+    AUTHORITY, CERTIFICATES, CredentialKind, CredentialSpec, OWN_AUTHORITY, Rotatable, credentials,
+    keypair_secret, password_secret, rotatable,
 };
 pub use diff::{Change, ChangeKind, diff};
+pub use document::LIVE;
 pub use document::{Content, Document, PublicEndpointModel, PublicRoute};
 pub use error::PlanError;
 pub use gates::{Gate, Gates, Wait, gates};
+pub use generation::{generations, newest};
 pub use given::given;
 pub use inputs::{
-    ClaimState, CloudId, Cluster, ComponentState, ContentState, Image, Images, Inputs, JobState, Node,
+    ClaimState, CloudId, Cluster, ComponentState, ContentState, Credentials, Image, Images, Inputs, JobState, Node,
     Observed, PodsMade, RolloutState, StorageClasses, UserSecrets, revision,
 };
 pub use jobs::database_lives;
@@ -70,7 +79,8 @@ pub use publish::{PublishPlan, wanted_ports};
 pub use registrations::{Access, RegisteredApi, RegisteredUser, Registration};
 pub use report::{Progress, Report, report};
 pub use roll::{NodePod, NodeWorkload, roll};
-pub use secrets::{SecretKey, secret_keys};
+pub use secrets::{OWN_CERTIFICATE, SecretKey, secret_keys};
 pub use sensitive::Sensitive;
+pub use settled::unsettled;
 pub use validate::validate;
 pub use volumes::{Claim, amount_of_bytes, volume_of};

@@ -3,8 +3,9 @@
 use oaas_catalog::Service;
 use sha2::{Digest, Sha256};
 
-use crate::credentials::user_secret;
+use crate::credentials::{user_account, user_base};
 use crate::fingerprint::hash_secret;
+use crate::generation::{kept, retired, secret_of};
 use crate::resolve::World;
 
 /// What one service has in the identity service.
@@ -18,6 +19,8 @@ pub struct Registration {
     pub apis: Vec<RegisteredApi>,
     /// The users that it acts as, those with a domain of the service in it among them.
     pub users: Vec<RegisteredUser>,
+    /// Users that it acted as and acts as no more: the domain, where it is not the default one, and the name.
+    pub former: Vec<(Option<String>, String)>,
     /// Roles that it gives to others.
     pub roles: Vec<String>,
     /// Domains of its own.
@@ -81,20 +84,35 @@ pub(crate) fn registration(world: &World<'_>, service: &Service) -> Option<Regis
         internal: format!("{}{}", world.internal_url(&api.name), api.suffix),
         public: format!("{}{}", world.public_url(&api.name), api.suffix),
     });
-    let user =
-        |name: &str, access| RegisteredUser { name: name.to_owned(), secret: user_secret(name), access };
-    let users = identity.users.iter().map(|wanted| {
+    let accounts = |name: &str, access: &Access| {
+        let base = user_base(name);
+        let one = |generation| RegisteredUser {
+            name: user_account(name, generation),
+            secret: secret_of(&base, generation),
+            access: access.clone(),
+        };
+        kept(world.inputs, &base).into_iter().map(one).collect::<Vec<_>>()
+    };
+    let users = identity.users.iter().flat_map(|wanted| {
         let (project, roles) = (wanted.project.clone(), wanted.roles.clone());
-        user(&wanted.name, Access::Project { project, roles, system_roles: wanted.system_roles.clone() })
+        accounts(&wanted.name, &Access::Project { project, roles, system_roles: wanted.system_roles.clone() })
     });
-    let admins = identity.domains.iter().filter_map(|domain| {
-        Some(user(domain.admin.as_ref()?, Access::DomainAdmin { domain: domain.name.clone() }))
+    let admins = identity.domains.iter().flat_map(|domain| {
+        let access = Access::DomainAdmin { domain: domain.name.clone() };
+        domain.admin.iter().flat_map(|admin| accounts(admin, &access)).collect::<Vec<_>>()
+    });
+    let former = identity.user_names().flat_map(|name| {
+        let domain = identity.domains.iter().find(|domain| domain.admin.as_deref() == Some(name));
+        let domain = domain.map(|domain| domain.name.clone());
+        retired(world.inputs, &user_base(name))
+            .map(move |generation| (domain.clone(), user_account(name, generation)))
     });
     let mut registration = Registration {
         service: service.name.clone(),
         title: service.title.clone(),
         apis: apis.collect(),
         users: users.chain(admins).collect(),
+        former: former.collect(),
         roles: identity.roles.clone(),
         domains: identity.domains.iter().map(|domain| domain.name.clone()).collect(),
         hash: String::new(),

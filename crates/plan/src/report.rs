@@ -81,9 +81,10 @@ pub fn report(blueprint: &Blueprint, gates: &Gates, observed: &Observed) -> Repo
             .filter(|wanted| observed.registered.get(&wanted.service) != Some(&wanted.hash))
             .map(|wanted| wanted.service.as_str())
             .collect();
-        let doing = || match observed.unregistered.first() {
-            Some(words) => (Reason::Acting, words.clone()),
-            None => (Reason::Acting, format!("registers {}", missing.join(", "))),
+        let doing = || match (&observed.locked_out, observed.unregistered.first()) {
+            (Some(words), _) => (Reason::LockedOut, words.clone()),
+            (None, Some(words)) => (Reason::Acting, words.clone()),
+            (None, None) => (Reason::Acting, format!("registers {}", missing.join(", "))),
         };
         let why = (!missing.is_empty()).then(|| gate.waits().first().map_or_else(doing, of_wait));
         let on = links(blueprint, observed, &of_registration(blueprint));

@@ -2,14 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use oaas_agent_config::MessagingAccount;
 use oaas_catalog::{
     Api, CloudCatalog, Component, Expose, Fill, Job, Pod, Provides, Published, Reference, Release, Scalar,
     Service, Statistics, Tree, Value, WorkloadKind,
 };
 use serde_json::json;
 
-use crate::credentials::{account, database_secret, messaging_secret, secret_name, user_secret};
+use crate::credentials::{account, database_base, messaging_base, user_account, user_base};
+use crate::generation::{kept, newest, secret_of, used};
 use crate::inputs::Inputs;
 use crate::overrides::{replicas, resources};
 use crate::publish::{PublishPlan, publish_plan};
@@ -122,6 +122,11 @@ impl<'a> World<'a> {
         self.members(name).into_iter().map(|member| format!("ssl:{member}")).collect()
     }
 
+    /// The Secret of something that is generated, by its name without the generation.
+    pub(crate) fn secret_name(&self, base: &str) -> String {
+        secret_of(base, newest(self.inputs, base))
+    }
+
     /// The value of a key of a Secret; empty until it exists.
     pub(crate) fn secret(&self, name: &str, key: &str) -> String {
         let found = self.inputs.credentials.get(name).and_then(|keys| keys.get(key));
@@ -184,8 +189,9 @@ impl<'a> World<'a> {
         let owner =
             self.services.iter().find(|service| service.databases.iter().any(|name| name == database));
         let (Some(owner), Some((host, port))) = (owner, self.database_server()) else { return String::new() };
-        let password = self.secret(&database_secret(&owner.name), "password");
-        let user = account(&owner.name);
+        let base = database_base(&owner.name);
+        let password = self.secret(&self.secret_name(&base), "password");
+        let user = account(&owner.name, newest(self.inputs, &base));
         format!(
             "mysql+pymysql://{user}:{}@{host}:{port}/{database}?charset=utf8&ssl_ca=/etc/oaas/tls/ca.crt",
             percent_encode(&password)
@@ -198,8 +204,10 @@ impl<'a> World<'a> {
             _ => None,
         });
         let Some(component) = component else { return String::new() };
-        let password = percent_encode(&self.secret(&messaging_secret(service), "password"));
-        let user = account(service);
+        let base = messaging_base(service);
+        let generation = used(self.inputs, &base);
+        let password = percent_encode(&self.secret(&secret_of(&base, generation), "password"));
+        let user = account(service, generation);
         let members: Vec<String> =
             self.members(component).into_iter().map(|member| format!("{user}:{password}@{member}")).collect();
         format!("rabbit://{}/{service}", members.join(","))
@@ -220,9 +228,13 @@ impl<'a> World<'a> {
             Reference::Publish(key) => self.publish.url(key).unwrap_or_default(),
             Reference::Password(name) => {
                 let name = if name == "self" { &place.service.name } else { name };
-                self.secret(&user_secret(name), "password")
+                self.secret(&self.secret_name(&user_base(name)), "password")
             }
-            Reference::Secret(secret) => self.secret(&secret_name(&secret.name), &secret.key),
+            Reference::User(name) => {
+                let name = if name == "self" { &place.service.name } else { name };
+                user_account(name, newest(self.inputs, &user_base(name)))
+            }
+            Reference::Secret(secret) => self.secret(&self.secret_name(&secret.name), &secret.key),
             Reference::Host(name) => self.host(name),
             Reference::Members(name) => self.members(name).join(","),
             Reference::Hosts(name) => self.hosts(name).join(","),
@@ -275,31 +287,24 @@ impl<'a> World<'a> {
         tree.filled(&self.at(place))
     }
 
-    fn messaging_accounts(&self) -> Vec<MessagingAccount> {
-        let services = self.services.iter().filter(|service| service.messaging);
-        services
-            .map(|service| MessagingAccount {
-                user: account(&service.name),
-                password_file: format!("{ACCOUNTS}/mq-{}", service.name).into(),
-                vhost: service.name.clone(),
-                monitoring: false,
-            })
-            .collect()
+    fn messaging_accounts(&self) -> serde_json::Value {
+        let of_service = |service: &&Service| {
+            let base = messaging_base(&service.name);
+            let one = |generation: u32| {
+                json!({
+                    "user": account(&service.name, generation),
+                    "password": self.secret(&secret_of(&base, generation), "password"),
+                    "vhost": service.name,
+                })
+            };
+            kept(self.inputs, &base).into_iter().map(one).collect::<Vec<_>>()
+        };
+        self.services.iter().filter(|service| service.messaging).flat_map(of_service).collect()
     }
 
     /// The Secrets behind the names of `accounts`: name of the file → name of the Secret.
     pub(crate) fn account_secrets(&self, accounts: &[String]) -> BTreeMap<String, String> {
-        let mut found = BTreeMap::new();
-        for name in accounts {
-            if name == "messaging:*" {
-                for service in self.services.iter().filter(|service| service.messaging) {
-                    found.insert(format!("mq-{}", service.name), messaging_secret(&service.name));
-                }
-            } else {
-                found.insert(name.clone(), secret_name(name));
-            }
-        }
-        found
+        accounts.iter().map(|name| (name.clone(), self.secret_name(name))).collect()
     }
 }
 

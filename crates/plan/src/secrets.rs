@@ -14,12 +14,19 @@ pub struct SecretKey {
     pub key: String,
 }
 
+/// What a Secret with a certificate of the user's holds; the last one need not be there.
+pub const OWN_CERTIFICATE: [&str; 3] = ["tls.crt", "tls.key", "ca.crt"];
+
 /// Every key of a Secret that a resource refers to: whatever stands in a field whose name ends with `SecretRef` or is
 /// `secretKeyRef`.
 pub fn secret_keys(spec: &OpenStackSpec) -> BTreeSet<SecretKey> {
     let mut found = BTreeSet::new();
     // A resource that was read as one can be written as one.
     collect(&serde_json::to_value(spec).unwrap_or_default(), &mut found);
+    if let Some(tls) = spec.publish.as_ref().and_then(|publish| publish.tls.as_ref()) {
+        let key = |key: &str| SecretKey { name: tls.secret_name.clone(), key: key.to_owned() };
+        found.extend(OWN_CERTIFICATE.map(key));
+    }
     found
 }
 

@@ -9,6 +9,7 @@ use oaas_catalog::{Release, ReplicaRule, SelectError, Service};
 
 use crate::amounts;
 use crate::content::{TUNNEL_OVERHEAD, declared};
+use crate::credentials::rotatable;
 use crate::inputs::Inputs;
 use crate::network::tunnel_mtu;
 use crate::nodes::user_labels;
@@ -30,6 +31,8 @@ pub fn validate(inputs: &Inputs<'_>) -> Vec<Problem> {
     volumes::problems(inputs, &mut problems);
     content(inputs, &mut problems);
     publish(inputs, &mut problems);
+    lifetimes(inputs, &mut problems);
+    rotation(inputs, &mut problems);
     nodes(inputs, &mut problems);
     for other in &inputs.observed.namespace_clouds {
         problems.add_as(
@@ -297,6 +300,47 @@ fn pool_problems(path: &str, pool: &str, cidr: IpNet, gateway: Option<IpAddr>, p
             format!("the pool {pool} holds the gateway {gateway}"),
             Some("leave the gateway out of it".into()),
         );
+    }
+}
+
+/// The shortest life of a certificate that leaves time to replace it: seconds.
+const SHORTEST_LIFE: u64 = 60;
+
+fn lifetimes(inputs: &Inputs<'_>, problems: &mut Problems) {
+    let Some(said) = &inputs.spec.certificates else { return };
+    for (name, span) in [("duration", &said.duration), ("caDuration", &said.ca_duration)] {
+        let Some(span) = span else { continue };
+        let path = format!("spec.certificates.{name}");
+        match span.duration() {
+            None => problems.add(
+                path,
+                format!("{span} is no length of time up to 100 years"),
+                Some("write a whole number and one of s, m, h, d, such as 90d".to_owned()),
+            ),
+            Some(life) if life.as_secs() < SHORTEST_LIFE => problems.add(
+                path,
+                format!("{span} leaves no time to replace a certificate before its end"),
+                Some(format!("take {SHORTEST_LIFE}s or more")),
+            ),
+            Some(_) => {}
+        }
+    }
+    if said.duration() > said.ca_duration() {
+        problems.add(
+            "spec.certificates.duration",
+            "a certificate is not valid for longer than the authority that signs it",
+            Some("take a longer caDuration, or a shorter duration".to_owned()),
+        );
+    }
+}
+
+/// What is rotated is named as the cloud has it.
+fn rotation(inputs: &Inputs<'_>, problems: &mut Problems) {
+    let known = rotatable(inputs);
+    let names = || known.iter().map(|known| known.name.as_str());
+    for name in inputs.spec.rotation.keys().filter(|name| !names().any(|known| known == *name)) {
+        let hint = suggestion(name, names());
+        problems.add(format!("spec.rotation.{name}"), format!("there is no {name} to rotate"), Some(hint));
     }
 }
 

@@ -45,6 +45,11 @@ pub fn config_secret(component: &str) -> String {
     format!("config-{component}")
 }
 
+/// The Secret with a component's files that change under running pods.
+pub(crate) fn live_secret(component: &str) -> String {
+    format!("live-{component}")
+}
+
 /// Label on the one member of a component that a single-writer Service leads to.
 pub(crate) const LABEL_WRITER: &str = "oaas.dev/writer";
 

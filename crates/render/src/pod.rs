@@ -15,9 +15,9 @@ use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use oaas_catalog::{NodeLabel, Resources, Security, VolumeSource, WorkloadKind};
-use oaas_plan::{AUTHORITY, Blueprint, ComponentPlan, Document, JobPlan, node_selector};
+use oaas_plan::{AUTHORITY, Blueprint, ComponentPlan, Document, JobPlan, LIVE, node_selector};
 
-use crate::labels::{ANNOTATION_HASH, LABEL_WRITER, config_secret, labels};
+use crate::labels::{ANNOTATION_HASH, LABEL_WRITER, config_secret, labels, live_secret};
 use crate::volumes::shared_claim;
 
 /// The ConfigMap that tells agents what their node is.
@@ -65,6 +65,10 @@ fn pod(blueprint: &Blueprint, parts: &Parts<'_>) -> (Container, PodSpec) {
     }
     pod.accounts(parts.accounts);
     pod.directories(parts.secret_mounts);
+    if parts.documents.iter().any(Document::is_live) {
+        // As a directory: what is mounted file by file stays as it was when the pod started.
+        pod.secret("live", &live_secret(parts.name), LIVE, &[]);
+    }
     if parts.node_settings {
         let source = ConfigMapVolumeSource { name: NODES.into(), ..ConfigMapVolumeSource::default() };
         pod.volume(
@@ -308,6 +312,7 @@ impl Builder {
         let volume = Volume { name: "config".into(), secret: Some(source), ..Volume::default() };
         let mounts = documents
             .iter()
+            .filter(|document| !document.is_live())
             .map(|document| VolumeMount {
                 name: "config".into(),
                 mount_path: document.path.clone(),

@@ -9,11 +9,18 @@ use oaas_plan::{Blueprint, Sensitive};
 
 use crate::labels::metadata;
 
-/// A Secret that is created once and never written again.
-pub fn credential(blueprint: &Blueprint, name: &str, values: &BTreeMap<String, Sensitive<String>>) -> Secret {
+/// A Secret that outlives its cloud: created once and never written again, unless it `follows` what is wanted.
+pub fn credential(
+    blueprint: &Blueprint,
+    name: &str,
+    values: &BTreeMap<String, Sensitive<String>>,
+    follows: bool,
+) -> Secret {
     let mut metadata = metadata(blueprint, name, None);
     metadata.labels.get_or_insert_default().insert(names::LABEL_DATA.into(), "true".into());
-    metadata.annotations.get_or_insert_default().insert(names::ANNOTATION_APPLY.into(), "create".into());
+    if !follows {
+        metadata.annotations.get_or_insert_default().insert(names::ANNOTATION_APPLY.into(), "create".into());
+    }
     let data =
         values.iter().map(|(key, value)| (key.clone(), ByteString(value.expose().clone().into_bytes())));
     Secret { metadata, data: Some(data.collect()), ..Secret::default() }

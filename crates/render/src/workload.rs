@@ -17,7 +17,7 @@ use sha2::{Digest, Sha256};
 
 use crate::labels::{
     ANNOTATION_HASH, ANNOTATION_IMAGE, ANNOTATION_PODS, ANNOTATION_REPLICAS, ANNOTATION_REPLICAS_APPLIED,
-    config_secret, label_selector, metadata, selector,
+    config_secret, label_selector, live_secret, metadata, selector,
 };
 use crate::objects::Objects;
 use crate::pod::{file_key, template};
@@ -25,7 +25,12 @@ use crate::volumes::{claim_templates, shared_claims};
 
 /// Everything of one component but its Services.
 pub(crate) fn workload(blueprint: &Blueprint, plan: &ComponentPlan, objects: &mut Objects) {
-    objects.secrets.push(config(blueprint, &config_secret(&plan.name), &plan.name, &plan.documents));
+    let (live, kept): (Vec<Document>, Vec<Document>) =
+        plan.documents.iter().cloned().partition(Document::is_live);
+    objects.secrets.push(config(blueprint, &config_secret(&plan.name), &plan.name, &kept));
+    if !live.is_empty() {
+        objects.secrets.push(config(blueprint, &live_secret(&plan.name), &plan.name, &live));
+    }
     if plan.kind == WorkloadKind::Deployment {
         objects.persistent_volume_claims.extend(shared_claims(blueprint, plan));
     }
@@ -54,7 +59,12 @@ pub(crate) fn workload(blueprint: &Blueprint, plan: &ComponentPlan, objects: &mu
 pub(crate) fn config(blueprint: &Blueprint, name: &str, component: &str, documents: &[Document]) -> Secret {
     let data = documents
         .iter()
-        .map(|document| (file_key(&document.path), ByteString(crate::text::write(document).into_bytes())))
+        .map(|document| {
+            // A directory shows its keys as they are.
+            let name = document.path.rsplit('/').next().filter(|_| document.is_live());
+            let key = name.map_or_else(|| file_key(&document.path), str::to_owned);
+            (key, ByteString(crate::text::write(document).into_bytes()))
+        })
         .collect();
     Secret { metadata: metadata(blueprint, name, Some(component)), data: Some(data), ..Secret::default() }
 }

@@ -93,6 +93,8 @@ fn fitting() -> Vec<(&'static str, Value, Value)> {
     let none = || json!({});
     vec![
         ("cells[].name", json!("cell1"), none()),
+        ("certificates.duration", json!("90d"), none()),
+        ("certificates.caDuration", json!("3000d"), none()),
         ("content.flavors[].name", json!("other"), json!({ "content": { "servers": null } })),
         ("content.images[].name", json!("other"), json!({ "content": { "servers": null } })),
         ("content.domains[].name", json!("company"), none()),
@@ -287,6 +289,7 @@ fn keys(path: &str) -> [&'static str; 3] {
         "services.*.enabled" => ["horizon", "", ""],
         "services.*.config.*.*" => ["keystone", "token", "expiration"],
         "images.*" => ["mariadb", "", ""],
+        "rotation.*" => ["cloud-ca", "", ""],
         path if path.starts_with("services.*.resources.") => ["keystone", "cpu", ""],
         path if path.starts_with("services.") => ["keystone", "own", "own"],
         path if path.starts_with("content.quotas[].compute") => ["cores", "", ""],

@@ -12,19 +12,21 @@ const START: Duration = Duration::from_secs(90);
 /// As the agent runs the server's command line.
 const CONTROL: &str = "su rabbitmq -s /bin/sh -c";
 
-fn account(network: &Network, user: &str) -> Value {
-    json!({"user": user, "password_file": network.password(user, &format!("secret of {user}")), "vhost": "nova"})
+fn account(user: &str) -> Value {
+    json!({"user": user, "password": format!("secret of {user}"), "vhost": "nova"})
 }
 
 fn config(network: &Network, members: &[&str], accounts: &[&str]) -> Value {
     network.file("cookie", "OQNFYHSLXAWTBZKDGRME");
-    let accounts: Vec<Value> = accounts.iter().map(|user| account(network, user)).collect();
+    let accounts: Vec<Value> = accounts.iter().map(|user| account(user)).collect();
+    network.file("accounts.json", Value::from(accounts).to_string());
     let tls = json!({"ca": "/mnt/tls/ca.crt", "server_name": "localhost"});
     let bus = json!({"name": "bus", "probe": {"amqp": {"port": 5671, "tls": tls}}});
     json!({
         "component": "rabbitmq",
         "role": {"rabbitmq": {
-            "members": members, "cookie_file": "/mnt/cookie", "accounts": accounts, "memory_limit_bytes": 402_653_184,
+            "members": members, "cookie_file": "/mnt/cookie", "accounts_file": "/mnt/accounts.json",
+            "memory_limit_bytes": 402_653_184,
             "tls": {"ca": "/mnt/tls/ca.crt", "cert": "/mnt/tls/tls.crt", "key": "/mnt/tls/tls.key"},
         }},
         "health": {"port": 9100, "startup": [bus.clone()], "live": [bus.clone()], "ready": [bus]},

@@ -6,10 +6,12 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 use k8s_openapi::api::core::v1::Secret;
+use kube::api::ListParams;
 use kube::{Api, ResourceExt};
 use oaas_api::content::spec::{Content, Qualified, User};
+use oaas_api::names;
 use oaas_feedback::{Explain, Kind, nearest};
-use oaas_plan::{AUTHORITY, declared, keypair_secret, password_secret};
+use oaas_plan::{AUTHORITY, OWN_AUTHORITY, declared, keypair_secret, password_secret};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use serde_yaml_ng::Value;
@@ -192,6 +194,7 @@ pub async fn run(arguments: &Arguments, context: &Context) -> Result<(), Failure
         return context.answer(&json!({ "privateKey": key }), |_| key.clone());
     }
     let inside = declared(&cloud.spec);
+    let own = cloud.spec.publish.as_ref().is_some_and(|publish| publish.tls.is_some());
     let identity = cloud.status.and_then(|status| status.endpoints).and_then(|endpoints| endpoints.identity);
     let identity = identity.with_context(not_yet)?;
     let secret = oaas_render::config_secret(CLIENT);
@@ -212,7 +215,11 @@ pub async fn run(arguments: &Arguments, context: &Context) -> Result<(), Failure
         }
     }
     let ca = directories::openstack_config().join(format!("oaas-{namespace}-{name}.ca.crt"));
-    write_ca(&ca, &read(AUTHORITY, "ca.crt").await?)?;
+    let mut trusted = read(AUTHORITY, "ca.crt").await?;
+    if own {
+        trusted.push_str(&shown(&api).await?);
+    }
+    write_ca(&ca, &trusted)?;
     let mut clouds = from_outside(clouds, &identity, &ca);
     let user = arguments.user.as_deref().unwrap_or(ADMIN);
     let known: Vec<String> = clouds.clouds.keys().cloned().collect();
@@ -224,6 +231,14 @@ pub async fn run(arguments: &Arguments, context: &Context) -> Result<(), Failure
         Form::Clouds => serde_yaml_ng::to_string(clouds).unwrap_or_default(),
         Form::Openrc | Form::SshKey => openrc(&entry),
     })
+}
+
+/// Who signed the certificate of one's own that a cloud shows, as far as it shows one.
+async fn shown(api: &Api<Secret>) -> Result<String, Failure> {
+    let of_clouds = ListParams::default().labels(names::LABEL_DATA);
+    let found = api.list(&of_clouds).await.with_context(|_| ApiSnafu { doing: "list the Secrets" })?;
+    let mut signers = found.into_iter().filter_map(|secret| secret.data?.remove(OWN_AUTHORITY));
+    Ok(signers.next().map(|signers| String::from_utf8_lossy(&signers.0).into_owned()).unwrap_or_default())
 }
 
 /// What pods use, changed to what reaches the cloud from outside: its public address, and the CA at its place here.

@@ -8,6 +8,7 @@ pub mod kubectl;
 pub mod logs;
 pub mod openstack;
 pub mod plan;
+pub mod rotate;
 pub mod status;
 pub mod up;
 pub mod version;

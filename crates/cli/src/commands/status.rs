@@ -117,6 +117,11 @@ pub fn text(
     if let Some(waiting) = &status.waiting_for {
         out.push_str(&format!("waits for {waiting}; `oaas why` tells more\n"));
     }
+    for told in &status.credentials {
+        if let Some(message) = &told.message {
+            out.push_str(&format!("{}: {message}\n", told.name));
+        }
+    }
     if !status.components.is_empty() {
         out.push('\n');
         let mut rows =

@@ -65,6 +65,24 @@ fn more_than_the_nodes_have() {
 }
 
 #[test]
+fn what_there_is_not_to_rotate() {
+    let place = Place::new();
+    let server = serve(Router::new().fallback(|_: Request| async move {
+        let cloud = json!({
+            "apiVersion": "oaas.dev/v1alpha1", "kind": "OpenStack", "metadata": {"name": "demo", "namespace": "demo"},
+            "spec": {"release": "2026.1"},
+        });
+        Json(json!({"apiVersion": "v1", "kind": "List", "metadata": {}, "items": [cloud]}))
+    }));
+    let config = kubeconfig(&place, server);
+    let rotate = |what: &str| place.run(&["rotate", what, "--kubeconfig", config.to_str().unwrap()]);
+    rotate("db-nva").assert(
+        2,
+        "error: there is no `db-nva` to rotate\nhint: the nearest is `db-nova`; `oaas rotate` lists all\n",
+    );
+}
+
+#[test]
 fn an_api_server_that_goes_away_in_the_middle_of_an_answer() {
     let place = Place::new();
     let server = TcpListener::bind("127.0.0.1:0").unwrap();

@@ -12,8 +12,8 @@ use oaas_api::status::ServerSummary;
 use oaas_cloud::content::{Content, Given, Qualified};
 use oaas_cloud::engine::{self, Item, Key, Kind, Report, State};
 use oaas_cloud::identity::{self, Catalog};
-use oaas_cloud::session::{Config, Identity, Interface, Limits, Scope, Session, Sessions};
-use oaas_cloud::{Secret, content, farewell};
+use oaas_cloud::session::{Config, Error, Identity, Interface, Limits, Scope, Session, Sessions};
+use oaas_cloud::{Secret, content, farewell, retire};
 use oaas_feedback::Task;
 use oaas_plan::ApiPlan;
 
@@ -42,6 +42,8 @@ pub struct Registrations {
     pub catalog: Catalog,
     /// Service → hash of what is wanted of it.
     pub hashes: BTreeMap<String, String>,
+    /// Users that services acted as and act as no more.
+    pub former: Vec<Qualified>,
 }
 
 /// The declared content and what it refers to.
@@ -60,6 +62,8 @@ pub struct Seen {
     pub registered: BTreeMap<String, String>,
     /// What of the registrations is not in place, and why.
     pub unregistered: Vec<String>,
+    /// Does the identity service refuse the administrator's password? What to do, if so.
+    pub locked_out: Option<String>,
     /// What of the content is not in place, and why.
     pub missing: Vec<String>,
     /// Is all declared content in place?
@@ -87,11 +91,20 @@ impl Inside {
 
     /// Register services. What is not in place yet is the error.
     pub async fn register(&self, access: &Access, wanted: &Registrations) -> Result<(), String> {
+        let mut locked_out = None;
         let result = async {
             let sessions = self.sessions(access)?;
-            apply(&identity::items(&wanted.catalog), &sessions).await
+            let report = apply(&identity::items(&wanted.catalog), &sessions).await.map_err(|failed| {
+                locked_out = locked(&failed, access);
+                failed.line()
+            })?;
+            if report.settled() {
+                let gone = retire::delete_users(sessions.as_ref(), &wanted.former).await;
+                gone.map_err(|error| error.line())?;
+            }
+            Ok(report)
         };
-        let result = result.await;
+        let result: Result<Report, String> = result.await;
         if result.as_ref().is_ok_and(|report| !report.untouched()) {
             // A token carries the catalog of the moment when it was issued: the next pass needs a new one.
             *self.sessions.lock().unwrap_or_else(PoisonError::into_inner) = None;
@@ -103,6 +116,7 @@ impl Inside {
         };
         self.note(|seen| {
             seen.unregistered.clone_from(&open);
+            seen.locked_out = locked_out;
             // What was in place stays so until something else is wanted: an identity service that is away for a moment
             // does not undo it.
             if open.is_empty() {
@@ -120,7 +134,7 @@ impl Inside {
             let items = content::items(&declared.content, &declared.given).map_err(|problems| {
                 problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
             })?;
-            apply(&items, &sessions).await
+            apply(&items, &sessions).await.map_err(|failed| failed.line())
         };
         let (open, servers) = match result.await {
             Ok(report) => {
@@ -176,9 +190,20 @@ impl Inside {
     }
 }
 
-async fn apply(items: &[Item], sessions: &Sessions) -> Result<Report, String> {
-    let report = engine::apply(items, sessions, &engine::Options::default(), &Task::silent()).await;
-    let report = report.map_err(|error| error.line())?;
+/// What to do when the identity service refuses the administrator's password: somebody changed it.
+fn locked(error: &Error, access: &Access) -> Option<String> {
+    let Error::Login { .. } = error else { return None };
+    let secret = &access.identity.secret;
+    let name = secret.rsplit_once("-g").map_or(secret.as_str(), |(name, _)| name);
+    Some(format!(
+        "the identity service refuses the password of {} that the Secret {secret} holds: was it changed by hand? \
+         `oaas rotate {name}` sets a new one, which `oaas credentials` prints",
+        access.identity.user
+    ))
+}
+
+async fn apply(items: &[Item], sessions: &Sessions) -> Result<Report, Error> {
+    let report = engine::apply(items, sessions, &engine::Options::default(), &Task::silent()).await?;
     for item in report.items.iter().filter(|item| !matches!(item.state, State::Unchanged)) {
         tracing::info!(%item, "cloud");
     }

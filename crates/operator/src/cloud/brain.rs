@@ -90,6 +90,10 @@ impl Brain for CloudBrain {
         }
         if let Plan::Make(make) = plan {
             report.components = component_statuses(make);
+            report.look_again = make
+                .due
+                .and_then(|due| Duration::try_from(due.duration_since(observed.now)).ok())
+                .map(|wait| wait.max(SOON));
         }
         report
     }
@@ -138,14 +142,18 @@ fn decision(plan: Plan, observed: &Observed) -> Decision<Action, Plan> {
     if observed.cloud.spec.paused {
         return decision;
     }
-    if make.database_lives && !observed.ledger.entries.contains_key(DATABASE_LIVED) {
-        let mut entries = observed.ledger.entries.clone();
+    let mut entries = observed.ledger.entries.clone();
+    entries.append(&mut make.remember);
+    if make.database_lives {
         entries.insert(DATABASE_LIVED.into(), "true".into());
+    }
+    if entries != observed.ledger.entries {
         decision.ledger = Some(entries);
     }
     let rendered = std::mem::take(&mut make.rendered);
     decision.objects = Some(Wanted { apply: rendered.apply, held: rendered.held });
     decision.delete = std::mem::take(&mut make.rolls);
+    decision.delete.append(&mut make.former);
     decision.actions = actions(make);
     decision
 }

@@ -50,6 +50,16 @@ pub fn registrations(blueprint: &Blueprint, credentials: &Credentials) -> Catalo
     catalog
 }
 
+/// Users that services acted as and act as no more.
+pub fn former(blueprint: &Blueprint) -> Vec<Qualified> {
+    let all = blueprint.registrations.iter().flat_map(|registration| &registration.former);
+    let user = |(domain, name): &(Option<String>, String)| match domain {
+        Some(domain) => Qualified::new(domain, name),
+        None => Qualified::from(name.as_str()),
+    };
+    all.map(user).collect()
+}
+
 /// A user that a service acts as, in the words of `oaas-cloud`.
 fn service_user(wanted: &RegisteredUser, password: Secret) -> ServiceUser {
     let mut user = ServiceUser::new(&wanted.name, password);

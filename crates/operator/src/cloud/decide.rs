@@ -5,17 +5,20 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use jiff::Timestamp;
+use oaas_api::status::CredentialSummary;
 use oaas_api::{Reason, names};
 use oaas_catalog::Catalog;
 use oaas_cloud::Secret;
 use oaas_plan::{
-    Blueprint, CloudId, Cluster, CredentialKind, CredentialSpec, Credentials, Gate, Gates, Images, Inputs,
-    Problem, Report, Sensitive,
+    Blueprint, CloudId, Cluster, CredentialSpec, Credentials, Gate, Gates, Images, Inputs, Problem, Report,
+    Sensitive,
 };
 use oaas_render::Rendered;
 
 use super::acting::{Access, Declared, Registrations, Seen};
 use super::content;
+use super::credentials::{Unsecured, read, secure};
 use super::facts::{self, Workloads};
 use super::generate::{GenerateError, Values};
 use super::rolls;
@@ -61,6 +64,14 @@ pub struct Make {
     pub node_labels: BTreeMap<String, BTreeMap<String, String>>,
     /// Has a database of this cloud come to life?
     pub database_lives: bool,
+    /// What the ledger shall remember beside that.
+    pub remember: BTreeMap<String, String>,
+    /// What is said of the cloud's secrets.
+    pub credentials: Vec<CredentialSummary>,
+    /// Secrets of former generations that nobody uses any more.
+    pub former: Vec<Doomed>,
+    /// When there is something to do, if nothing happens before.
+    pub due: Option<Timestamp>,
 }
 
 /// Makes the values of a missing secret; certificates are signed by the authority, which is given.
@@ -89,11 +100,13 @@ pub fn decide(
         jobs: facts::jobs(&workloads, &troubles),
         registered: seen.registered.clone(),
         unregistered: seen.unregistered.clone(),
+        locked_out: seen.locked_out.clone(),
         content: if seen.content_settled {
             oaas_plan::ContentState::Settled
         } else {
             oaas_plan::ContentState::Missing(seen.missing.clone())
         },
+        read_secrets: read(observed),
         volumes: volumes(observed),
         claims: facts::claims(observed.volumes.iter().map(AsRef::as_ref)),
         storage_classes: observed.storage_classes.clone(),
@@ -120,16 +133,13 @@ pub fn decide(
     if !problems.is_empty() {
         return Plan::Refused(problems);
     }
-    let specs = oaas_plan::credentials(&inputs);
-    let lost = lost(&specs, &existing, &known);
-    if !lost.is_empty() {
-        return Plan::CredentialsLost(lost);
-    }
-    let mut credentials = existing.clone();
-    if let Err(error) = complete(&specs, &mut credentials, generate) {
-        return Plan::Failed(error.to_string());
-    }
-    let inputs = Inputs { credentials: &credentials, ..inputs };
+    let secured = match secure(&inputs, observed, generate) {
+        Ok(secured) => secured,
+        Err(Unsecured::Lost(lost)) => return Plan::CredentialsLost(lost),
+        Err(Unsecured::Failed(why)) => return Plan::Failed(why),
+    };
+    let credentials = &secured.credentials;
+    let inputs = Inputs { credentials, ..inputs };
     let mut blueprint = match oaas_plan::blueprint(&inputs) {
         Ok(blueprint) => blueprint,
         Err(error) => {
@@ -152,23 +162,21 @@ pub fn decide(
     let report = oaas_plan::report(&blueprint, &gates, &known);
     let mut rendered = oaas_render::render(&blueprint, &gates);
     rendered.apply.persistent_volume_claims.extend(oaas_render::grown(&blueprint, &known));
-    let secrets = specs.iter().filter_map(|spec| {
-        credentials.get(&spec.name).map(|values| oaas_render::credential(&blueprint, &spec.name, values))
-    });
-    rendered.apply.secrets.splice(0..0, secrets.collect::<Vec<_>>());
-    let access = access(&blueprint, &credentials);
+    rendered.apply.secrets.splice(0..0, secured.objects(&blueprint));
+    let access = access(&blueprint, credentials);
     let open = |gate: &Option<Gate>| gate.as_ref().is_some_and(Gate::is_open);
     let registrations = open(&gates.registration).then(|| Registrations {
-        catalog: content::registrations(&blueprint, &credentials),
+        catalog: content::registrations(&blueprint, credentials),
         hashes: blueprint
             .registrations
             .iter()
             .map(|wanted| (wanted.service.clone(), wanted.hash.clone()))
             .collect(),
+        former: content::former(&blueprint),
     });
     let declared = open(&gates.content).then(|| {
         let content = oaas_plan::declared(spec);
-        let given = oaas_plan::given(&content, &credentials, &observed.user_secrets);
+        let given = oaas_plan::given(&content, credentials, &observed.user_secrets);
         Declared { content, given }
     });
     let mut rolls = rolls::rolls(observed, &rendered.apply.daemon_sets, &nodes);
@@ -186,44 +194,11 @@ pub fn decide(
         rolls,
         node_labels,
         database_lives,
+        remember: secured.remember,
+        credentials: secured.told,
+        former: secured.former,
+        due: secured.due,
     }))
-}
-
-/// Secrets that are missing while data that needs them exists.
-fn lost(specs: &[CredentialSpec], credentials: &Credentials, known: &oaas_plan::Observed) -> Vec<String> {
-    let gone = |spec: &&CredentialSpec| {
-        known.database_lived
-            && !credentials.contains_key(&spec.name)
-            && spec.guards.iter().any(|component| known.volumes.contains_key(component))
-    };
-    specs
-        .iter()
-        .filter(gone)
-        .map(|spec| {
-            format!(
-                "the Secret {} ({}) is gone while the volumes that need it exist",
-                spec.name, spec.purpose
-            )
-        })
-        .collect()
-}
-
-/// Make what is missing; the authority comes first in the list, so that it can sign what follows.
-fn complete(
-    specs: &[CredentialSpec],
-    credentials: &mut Credentials,
-    generate: Generate<'_>,
-) -> Result<(), GenerateError> {
-    let authority =
-        specs.iter().find(|spec| spec.kind == CredentialKind::Authority).map(|spec| spec.name.clone());
-    for spec in specs {
-        if !credentials.contains_key(&spec.name) {
-            let signer = authority.as_ref().and_then(|name| credentials.get(name));
-            let values = generate(spec, signer)?;
-            credentials.insert(spec.name.clone(), values);
-        }
-    }
-    Ok(())
 }
 
 fn credentials_of(observed: &Observed) -> Credentials {

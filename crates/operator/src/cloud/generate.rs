@@ -65,21 +65,18 @@ impl Explain for GenerateError {
 
 /// Characters of a password: none needs escaping in a URL, a file or a shell.
 const ALPHABET: &[u8] = b"ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz23456789";
+/// The Fernet key that does not encrypt yet.
+const STAGED: &str = "0";
 /// 32 characters of 57 are 186 bits.
 const PASSWORD_LENGTH: usize = 32;
 /// Clocks of nodes may differ: certificates are valid from a little earlier.
 const BACKDATED: Duration = Duration::from_hours(1);
-const DAY: Duration = Duration::from_hours(24);
-/// How long an authority is valid.
-const AUTHORITY_DAYS: u32 = 3650;
-/// How long a certificate is valid.
-const CERTIFICATE_DAYS: u32 = 825;
 
-/// Make one secret. Certificates are signed by `authority`, the values of the Secret of kind
-/// [`CredentialKind::Authority`].
+/// Make one secret. `former` is what it follows: for certificates the values of the Secret of kind
+/// [`CredentialKind::Authority`] that signs them, for keys those of the generation before that are to stay.
 pub fn generate(
     spec: &CredentialSpec,
-    authority: Option<&Values>,
+    former: Option<&Values>,
     now: SystemTime,
 ) -> Result<Values, GenerateError> {
     let values = match &spec.kind {
@@ -88,11 +85,11 @@ pub fn generate(
             values.extend(username.clone().map(|username| ("username", username)));
             values
         }
-        CredentialKind::FernetKeys => vec![("0", fernet_key()), ("1", fernet_key())],
+        CredentialKind::FernetKeys { .. } => return Ok(fernet_keys(former)),
         CredentialKind::SshKey => ssh_key(&spec.name)?,
-        CredentialKind::Authority => self::authority(&spec.name, now)?,
-        CredentialKind::Certificate { names, addresses } => {
-            certificate(&spec.name, names, addresses, authority, now)?
+        CredentialKind::Authority { life } => self::authority(&spec.name, spec.generation, now, *life)?,
+        CredentialKind::Certificate { life, names, addresses, .. } => {
+            certificate(&spec.name, names, addresses, former, now, *life)?
         }
     };
     Ok(values.into_iter().map(|(key, value)| (key.to_owned(), Sensitive::new(value))).collect())
@@ -108,6 +105,25 @@ fn fernet_key() -> String {
     base64::engine::general_purpose::URL_SAFE.encode(rand::rng().random::<[u8; 32]>())
 }
 
+/// The next keys: everybody knows the one that is numbered 0 already, so it becomes the one that encrypts; a new one
+/// takes its place for the next time. The others stay, as they still open what they encrypted.
+fn fernet_keys(former: Option<&Values>) -> Values {
+    let mut keys = former.cloned().unwrap_or_default();
+    let greatest = keys.keys().filter_map(|number| number.parse::<u32>().ok()).max().unwrap_or(0);
+    let encrypts = keys.remove(STAGED).unwrap_or_else(|| Sensitive::new(fernet_key()));
+    keys.insert((greatest + 1).to_string(), encrypts);
+    keys.insert(STAGED.to_owned(), Sensitive::new(fernet_key()));
+    keys
+}
+
+/// Of the former keys those that stay: all, or the one that encrypted last and the next one.
+pub fn staying_keys(former: &Values, all: bool) -> Values {
+    let mut keys = former.clone();
+    let greatest = keys.keys().filter_map(|number| number.parse::<u32>().ok()).max().unwrap_or(0).to_string();
+    keys.retain(|number, _| all || number == STAGED || *number == greatest);
+    keys
+}
+
 fn ssh_key(name: &str) -> Result<Vec<(&'static str, String)>, GenerateError> {
     let seed: [u8; 32] = rand::rng().random();
     let pair = ssh_key::private::Ed25519Keypair::from_seed(&seed);
@@ -118,20 +134,30 @@ fn ssh_key(name: &str) -> Result<Vec<(&'static str, String)>, GenerateError> {
     Ok(vec![("ssh-privatekey", private.to_string()), ("ssh-publickey", public)])
 }
 
-fn validity(params: &mut CertificateParams, now: SystemTime, days: u32) {
-    params.not_before = (now - BACKDATED).into();
-    params.not_after = (now + DAY * days).into();
+fn validity(params: &mut CertificateParams, now: SystemTime, life: Duration) {
+    params.not_before = (now - BACKDATED.min(life / 10)).into();
+    params.not_after = (now + life).into();
 }
 
-fn authority(name: &str, now: SystemTime) -> Result<Vec<(&'static str, String)>, GenerateError> {
+fn authority(
+    name: &str,
+    generation: u32,
+    now: SystemTime,
+    life: Duration,
+) -> Result<Vec<(&'static str, String)>, GenerateError> {
     let key = KeyPair::generate().context(CertificateSnafu { name })?;
     let mut params = CertificateParams::default();
-    validity(&mut params, now, AUTHORITY_DAYS);
+    validity(&mut params, now, life);
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
     params.key_usages =
         vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign, KeyUsagePurpose::DigitalSignature];
     params.distinguished_name = DistinguishedName::new();
-    params.distinguished_name.push(DnType::CommonName, "OpenStack cloud CA");
+    // Whoever checks a certificate looks for its issuer by name: two of one name, both trusted, would be one too many.
+    let common = match generation {
+        0 | 1 => "OpenStack cloud CA".to_owned(),
+        later => format!("OpenStack cloud CA {later}"),
+    };
+    params.distinguished_name.push(DnType::CommonName, common);
     let certificate = params.self_signed(&key).context(CertificateSnafu { name })?;
     Ok(vec![("ca.crt", certificate.pem()), ("ca.key", key.serialize_pem())])
 }
@@ -142,6 +168,7 @@ fn certificate(
     addresses: &[String],
     authority: Option<&Values>,
     now: SystemTime,
+    life: Duration,
 ) -> Result<Vec<(&'static str, String)>, GenerateError> {
     let part = |key: &'static str| {
         let value = authority.and_then(|values| values.get(key)).map(|value| value.expose().clone());
@@ -154,7 +181,7 @@ fn certificate(
     let mut params = CertificateParams::new(names.to_vec()).context(CertificateSnafu { name })?;
     let addresses = addresses.iter().filter_map(|address| address.parse().ok()).map(SanType::IpAddress);
     params.subject_alt_names.extend(addresses);
-    validity(&mut params, now, CERTIFICATE_DAYS);
+    validity(&mut params, now, life);
     params.use_authority_key_identifier_extension = true;
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature, KeyUsagePurpose::KeyEncipherment];
     // Members of clusters are servers and clients of each other with one certificate.
@@ -171,8 +198,10 @@ mod tests {
     use super::*;
 
     fn spec(kind: CredentialKind) -> CredentialSpec {
-        CredentialSpec { name: "x".into(), kind, purpose: String::new(), guards: Vec::new() }
+        CredentialSpec { name: "x".into(), kind, purpose: String::new(), generation: 1, guards: Vec::new() }
     }
+
+    const LIFE: Duration = Duration::from_hours(24);
 
     #[test]
     fn passwords_differ_and_need_no_escape() {
@@ -187,9 +216,14 @@ mod tests {
 
     #[test]
     fn a_certificate_is_signed_by_the_authority() {
-        let authority = generate(&spec(CredentialKind::Authority), None, SystemTime::now()).expect("made");
-        let kind =
-            CredentialKind::Certificate { names: vec!["a.b".into()], addresses: vec!["127.0.0.1".into()] };
+        let authority =
+            generate(&spec(CredentialKind::Authority { life: LIFE }), None, SystemTime::now()).expect("made");
+        let kind = CredentialKind::Certificate {
+            life: LIFE,
+            names: vec!["a.b".into()],
+            addresses: vec!["127.0.0.1".into()],
+            own: None,
+        };
         let values = generate(&spec(kind.clone()), Some(&authority), SystemTime::now()).expect("made");
         assert_eq!(values["ca.crt"], authority["ca.crt"]);
         assert!(values["tls.crt"].expose().contains("BEGIN CERTIFICATE"));
@@ -198,9 +232,26 @@ mod tests {
 
     #[test]
     fn fernet_keys_are_32_bytes() {
-        let values = generate(&spec(CredentialKind::FernetKeys), None, SystemTime::now()).expect("made");
+        let kind = CredentialKind::FernetKeys { keeps: false };
+        let values = generate(&spec(kind), None, SystemTime::now()).expect("made");
         let key = base64::engine::general_purpose::URL_SAFE.decode(values["0"].expose()).expect("base64");
         assert_eq!(key.len(), 32);
+    }
+
+    #[test]
+    fn the_next_keys_open_what_the_former_ones_encrypted() {
+        let kind = CredentialKind::FernetKeys { keeps: false };
+        let next =
+            |former: Option<&Values>| generate(&spec(kind.clone()), former, SystemTime::now()).expect("made");
+        let numbers = |keys: &Values| keys.keys().map(String::as_str).collect::<Vec<_>>().join(" ");
+        let first = next(None);
+        let second = next(Some(&staying_keys(&first, false)));
+        assert_eq!((numbers(&first), numbers(&second)), ("0 1".to_owned(), "0 1 2".to_owned()));
+        assert_eq!(second["2"], first["0"], "the one that everybody knew encrypts");
+        assert_eq!(second["1"], first["1"]);
+        assert_ne!(second["0"], first["0"]);
+        assert_eq!(numbers(&next(Some(&staying_keys(&second, false)))), "0 2 3");
+        assert_eq!(numbers(&next(Some(&staying_keys(&second, true)))), "0 1 2 3");
     }
 
     #[test]

@@ -2,7 +2,9 @@
 
 pub mod acting;
 pub mod brain;
+pub mod certificates;
 pub mod content;
+pub mod credentials;
 pub mod decide;
 pub mod facts;
 pub mod generate;

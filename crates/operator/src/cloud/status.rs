@@ -31,7 +31,8 @@ pub fn status(plan: &Plan, seen: &Seen, before: Option<&OpenStackStatus>, paused
             status.plan = Some(PlanReport { refusals: lines, ..before.plan.unwrap_or_default() });
         }
         Plan::CredentialsLost(lost) => {
-            let hint = "put the Secret back from a backup; nothing is generated anew over existing data";
+            let hint = "put the Secret back from a backup; nothing is generated anew by itself. `oaas rotate` says what can \
+                        be made anew without it, and how";
             add(conditions, ConditionType::Accepted, true, Reason::Valid, "the resource is valid".into());
             add(conditions, ConditionType::Ready, false, Reason::CredentialsLost, lost.join("\n"));
             let words = format!("{}; {hint}", lost.join("\n"));
@@ -92,6 +93,7 @@ fn making(make: &Make, seen: &Seen, before: &OpenStackStatus, paused: bool, stat
         .collect();
     status.endpoints = Some(endpoints(make));
     status.servers.clone_from(&seen.servers);
+    status.credentials.clone_from(&make.credentials);
     status.plan = Some(PlanReport {
         hash: make.blueprint.hash(),
         changes: Vec::new(),

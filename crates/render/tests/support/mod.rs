@@ -74,9 +74,9 @@ impl Cloud {
         for spec in specs {
             let keys: &[&str] = match spec.kind {
                 CredentialKind::Password { .. } => &["password"],
-                CredentialKind::FernetKeys => &["0", "1"],
+                CredentialKind::FernetKeys { .. } => &["0", "1"],
                 CredentialKind::SshKey => &["ssh-privatekey", "ssh-publickey"],
-                CredentialKind::Authority => &["ca.crt", "ca.key"],
+                CredentialKind::Authority { .. } => &["ca.crt", "ca.key"],
                 CredentialKind::Certificate { .. } => &["ca.crt", "tls.crt", "tls.key"],
             };
             let values = keys

@@ -127,6 +127,11 @@ impl Role for LoadSchema {
         for account in &self.accounts {
             loader.ensure_account(&mut conn, account).await?;
         }
+        for user in &self.retired {
+            let what = format!("remove the account {user}");
+            let drop = format!("DROP USER IF EXISTS {}", Account { user, password: "" }.quoted());
+            conn.query_drop(drop).await.context(QuerySnafu { what })?;
+        }
         if let Some((database, what)) = behind {
             let sync = self.sync.as_ref().context(NeedsMigrationSnafu { database, what })?;
             loader.migrate(&mut conn, sync, &index, context).await?;

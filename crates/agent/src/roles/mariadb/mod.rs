@@ -398,7 +398,7 @@ impl Member {
             accounts::ensure(open, &self.config.accounts).await?;
             self.context.running();
         }
-        // A renewed certificate: new connections of clients get it at once, replication at the next start.
+        // A renewed certificate: new connections of clients get it at once.
         let owner = Some(self.config.user.as_str());
         if prepare::copy_tls(&self.config.tls, &server::tls_files(&self.config), owner)?
             && let Some(open) = conn.as_mut()
@@ -407,6 +407,13 @@ impl Member {
             open.query_drop("FLUSH LOCAL SSL")
                 .await
                 .context(mysql::QuerySnafu { what: "take over renewed TLS files" })?;
+            if self.config.members.len() > 1 {
+                // Those among the members, too. A provider that does not know the option takes them at its next start.
+                let reload = "SET GLOBAL wsrep_provider_options = 'socket.ssl_reload=1'";
+                if let Err(error) = open.query_drop(reload).await {
+                    warn!(target: "oaas_agent", "replication keeps its TLS files until the next start: {error}");
+                }
+            }
         }
         let reports = if self.config.members.len() > 1 { self.reports().await } else { BTreeMap::new() };
         self.choose_writer(&reports).await;

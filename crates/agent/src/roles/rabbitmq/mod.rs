@@ -33,7 +33,7 @@ use crate::context::{Context, Outcome, Role};
 use crate::error::{Failure, chain};
 use crate::mysql::read_password;
 use crate::{config_file, prepare};
-use oaas_agent_config::{Rabbitmq, Role as RoleConfig};
+use oaas_agent_config::{ListedAccount, MessagingAccount, Rabbitmq, Role as RoleConfig};
 
 /// Between two looks at the accounts.
 const FOLLOW: Duration = Duration::from_secs(5);
@@ -48,6 +48,8 @@ enum Error {
     Read { path: PathBuf, source: io::Error },
     #[snafu(display("failed to understand {}", path.display()))]
     Remembered { path: PathBuf, source: serde_json::Error },
+    #[snafu(display("failed to understand the list of accounts {}", path.display()))]
+    List { path: PathBuf, source: serde_json::Error },
 }
 
 impl Explain for Error {
@@ -55,14 +57,14 @@ impl Explain for Error {
         match self {
             Self::NotAMember { .. } => Kind::Input,
             Self::Read { .. } => Kind::Environment,
-            Self::Remembered { .. } => Kind::Integrity,
+            Self::Remembered { .. } | Self::List { .. } => Kind::Integrity,
         }
     }
 
     fn hint(&self) -> Option<String> {
         match self {
             Self::NotAMember { .. } => Some("the members' first labels are the pods' names".to_owned()),
-            Self::Read { path, .. } => {
+            Self::Read { path, .. } | Self::List { path, .. } => {
                 Some(format!("check that the Secret with {} is mounted", path.display()))
             }
             Self::Remembered { path, .. } => Some(format!(
@@ -120,12 +122,22 @@ impl Member {
 
     /// What the server is to know by this configuration and the mounted passwords.
     fn wanted(config: &Rabbitmq) -> Result<Wanted, Failure> {
-        let passwords: Vec<String> = config
+        let mut passwords: Vec<String> = config
             .accounts
             .iter()
             .map(|account| read_password(&account.user, &account.password_file))
             .collect::<Result<_, _>>()?;
-        Ok(Wanted { definitions: definitions(&config.accounts, &passwords), users: users(&config.accounts) })
+        let mut accounts = config.accounts.clone();
+        if let Some(path) = &config.accounts_file {
+            let text = std::fs::read_to_string(path).context(ReadSnafu { path })?;
+            let listed: Vec<ListedAccount> = serde_json::from_str(&text).context(ListSnafu { path })?;
+            for ListedAccount { user, password, vhost } in listed {
+                let password_file = path.clone();
+                accounts.push(MessagingAccount { user, password_file, vhost, monitoring: false });
+                passwords.push(password);
+            }
+        }
+        Ok(Wanted { definitions: definitions(&accounts, &passwords), users: users(&accounts) })
     }
 
     /// The files that the server needs, at each start.
