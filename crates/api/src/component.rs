@@ -41,6 +41,10 @@ use crate::schema::{conditions, rule};
         "this component runs once on each node that has its label; label or unlabel nodes instead"),
     rule("!has(self.replicas) || self.scaling != 'Fixed' || self.replicas <= 1",
         "this component runs once and cannot be scaled"),
+    rule("!has(self.members) || !has(self.replicas) || self.replicas == self.members || \
+        (has(oldSelf.replicas) && self.replicas == oldSelf.replicas)",
+        "the members of this component vote, and it runs: members join and leave one at a time, which this version does \
+        not do yet, and pods alone would split the cluster or lose it; their count stays as it is"),
     rule("self.cloud == oldSelf.cloud && self.component == oldSelf.component", "cloud and component cannot change"),
 ]))]
 pub struct OpenStackComponentSpec {
@@ -60,6 +64,10 @@ pub struct OpenStackComponentSpec {
     /// Whether the instances vote, so that their count must be odd.
     #[serde(default)]
     pub quorum: bool,
+    /// How many members vote in it since it has started: `replicas` stays at this. The operator writes it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 99))]
+    pub members: Option<i32>,
 }
 
 /// How the count of a component's instances comes about.

@@ -13,6 +13,8 @@ pub const LABEL_OWNER: &str = "oaas.dev/owner-uid";
 pub const LABEL_COMPONENT: &str = "oaas.dev/component";
 /// Label on volume claims and Secrets that outlive their cloud when its `deletionPolicy` is `Retain`.
 pub const LABEL_DATA: &str = "oaas.dev/holds-data";
+/// Label on what an operator accepted last of a cloud: the hash of that state.
+pub const LABEL_STATE: &str = "oaas.dev/state";
 /// Standard label that names us as the manager.
 pub const LABEL_MANAGED_BY: &str = "app.kubernetes.io/managed-by";
 /// Value of [`LABEL_MANAGED_BY`].

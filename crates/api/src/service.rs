@@ -16,7 +16,8 @@ pub struct Service {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub enabled: Option<bool>,
     /// How many instances run. Unset, the count belongs to whoever scales (`kubectl scale oscomp/<component>`);
-    /// set, it is put back. Services that vote (galera, rabbitmq, etcd, ovn-nb, ovn-sb) take odd counts only.
+    /// set, it is put back. Services that vote (galera, rabbitmq, etcd, ovn-nb, ovn-sb) take odd counts only, and keep
+    /// theirs once they have started.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 99))]
     pub replicas: Option<i32>,

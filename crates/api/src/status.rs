@@ -247,9 +247,12 @@ pub struct PlanReport {
     /// Hash of the plan; the annotation `oaas.dev/approve` names it.
     #[serde(default)]
     pub hash: String,
-    /// What the plan changes, a line each.
+    /// What the plan changes, or has changed, and what each change does; a line each.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub changes: Vec<String>,
+    /// What is said about the resource though it can be done, a line each.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
     /// What it waits for.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub waits: Vec<Wait>,

@@ -308,6 +308,14 @@ impl Catalog {
                 }
             }
         }
+        for (section, names) in &service.read_by {
+            let component =
+                |name: &String| service.components.iter().any(|component| component.name == *name);
+            let job = |name: &String| service.jobs.iter().any(|job| job.name == *name);
+            for name in names.iter().filter(|name| !component(name) && !job(name)) {
+                complain(format!("[{section}] is read by {name}, which is no part of it"));
+            }
+        }
         for api in &service.apis {
             let component = service.components.iter().find(|component| component.name == api.component);
             if !component.is_some_and(|component| component.ports.iter().any(|port| port.name == api.port)) {

@@ -187,6 +187,14 @@ impl OptionIndex {
         })
     }
 
+    /// The present section and name of an option, which may be written under an older one. Nothing where it is neither.
+    pub fn present<'a>(&'a self, section: &str, option: &str) -> Option<(&'a str, &'a str)> {
+        let own = self.sections.get_key_value(section).and_then(|(section, options)| {
+            options.get_key_value(option).map(|(option, _)| (section.as_str(), option.as_str()))
+        });
+        own.or_else(|| self.renamed(section, option))
+    }
+
     /// The nearest right thing for an option that is not known: its new name, one that is spelt alike, its section.
     /// `None` where nothing is near, as with the options of a plugin.
     pub fn instead_of(&self, section: &str, option: &str) -> Option<String> {

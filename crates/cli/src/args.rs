@@ -3,7 +3,8 @@
 use clap::{Parser, Subcommand};
 
 use crate::commands::{
-    completion, credentials, down, image, kubectl, logs, openstack, plan, rotate, status, up, version, why,
+    approve, completion, credentials, down, image, kubectl, logs, openstack, plan, rotate, status, up, version,
+    why,
 };
 use crate::global::Global;
 
@@ -30,6 +31,8 @@ pub enum Command {
     Status(status::Arguments),
     /// Print what a resource would change, before it is applied
     Plan(plan::Arguments),
+    /// Let a plan that waits for approval be done
+    Approve(approve::Arguments),
     /// Print why a cloud, or one component of it, is not ready
     Why(why::Arguments),
     /// Print what OpenStack's clients need to reach a cloud

@@ -49,6 +49,16 @@ pub enum Error {
         /// Each mistake.
         lines: Vec<String>,
     },
+    /// It waits until somebody approves it.
+    #[snafu(display("the plan {hash} of cloud {cloud} waits for approval; it changes:\n  {}", changes.join("\n  ")))]
+    Unapproved {
+        /// Which.
+        cloud: String,
+        /// The hash that approves it.
+        hash: String,
+        /// What it changes.
+        changes: Vec<String>,
+    },
     /// It took too long.
     #[snafu(display("the cloud {cloud} is not ready after {} s: {waiting}", after.as_secs()))]
     NotReady {
@@ -66,7 +76,7 @@ impl Explain for Error {
         match self {
             Self::Api { .. } => Kind::Environment,
             Self::Refused { .. } => Kind::Input,
-            Self::NotReady { .. } => Kind::NotReady,
+            Self::NotReady { .. } | Self::Unapproved { .. } => Kind::NotReady,
         }
     }
 
@@ -77,6 +87,9 @@ impl Explain for Error {
             ),
             Self::Refused { .. } => {
                 Some("change the file and run the same command; what runs goes on running".into())
+            }
+            Self::Unapproved { hash, .. } => {
+                Some(format!("`oaas approve {hash}` lets it be done; until then the state before it stays"))
             }
             Self::NotReady { .. } => {
                 Some("`oaas why` shows the chain of causes; the same command goes on waiting".into())
@@ -244,6 +257,11 @@ pub async fn wait(
             let refusals = status.plan.as_ref().map(|plan| plan.refusals.clone()).unwrap_or_default();
             if !refusals.is_empty() {
                 return RefusedSnafu { lines: refusals }.fail();
+            }
+            if status.phase == Some(Phase::WaitingForApproval) {
+                let plan = status.plan.unwrap_or_default();
+                let cloud = format!("{namespace}/{name}");
+                return UnapprovedSnafu { cloud, hash: plan.hash, changes: plan.changes }.fail();
             }
             if status.phase == Some(Phase::Ready) {
                 shown.end();

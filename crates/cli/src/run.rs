@@ -13,7 +13,8 @@ use tracing_subscriber::EnvFilter;
 
 use crate::args::{Cli, Command};
 use crate::commands::{
-    completion, credentials, down, image, kubectl, logs, openstack, plan, rotate, status, up, version, why,
+    approve, completion, credentials, down, image, kubectl, logs, openstack, plan, rotate, status, up, version,
+    why,
 };
 use crate::context::{Context, colors_on_stderr, stream_choice};
 use crate::global::{Global, Output};
@@ -142,6 +143,7 @@ async fn dispatch(command: Command, context: &Context) -> Result<u8, Failure> {
         Command::Kubectl(arguments) => kubectl::run(&arguments, context),
         Command::Status(arguments) => status::run(&arguments, context).await.map(|()| 0),
         Command::Plan(arguments) => plan::run(&arguments, context).await.map(|()| 0),
+        Command::Approve(arguments) => approve::run(&arguments, context).await.map(|()| 0),
         Command::Credentials(arguments) => credentials::run(&arguments, context).await.map(|()| 0),
         Command::Rotate(arguments) => rotate::run(&arguments, context).await.map(|()| 0),
         Command::Image(arguments) => image::run(arguments, context).await.map(|()| 0),

@@ -10,10 +10,30 @@ use serde_json::Value;
 use tokio::sync::Semaphore;
 use tokio::task::AbortHandle;
 
-use crate::brain::{ActionError, ActionRequest};
-
 /// Actions at once, of all clouds together: each may hold connections and a few MB.
 const AT_ONCE: usize = 16;
+
+/// An action that shall have been done.
+#[derive(Debug, Clone)]
+pub struct ActionRequest<A> {
+    /// What identifies it: changes when what it ensures changes, so that it is done again.
+    pub key: String,
+    /// How old its success may become before it is done again; none is for ever.
+    pub refresh: Option<Duration>,
+    /// How long it may take.
+    pub limit: Duration,
+    /// What to do.
+    pub action: A,
+}
+
+/// An action did not succeed (yet).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ActionError {
+    /// Why, in full.
+    pub message: String,
+    /// When to try again; none leaves it to the engine (2 s, doubled up to 60 s).
+    pub retry_after: Option<Duration>,
+}
 
 /// How an action goes.
 #[derive(Debug, Clone, PartialEq, Eq)]

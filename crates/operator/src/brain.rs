@@ -9,6 +9,7 @@ use oaas_api::{OpenStack, OpenStackComponentStatus, OpenStackStatus};
 use oaas_render::Objects;
 use serde_json::Value;
 
+use crate::actions::{ActionError, ActionRequest};
 use crate::apply::Applied;
 use crate::observe::Observed;
 
@@ -73,28 +74,6 @@ pub struct Doomed {
     pub name: String,
     /// Its unique id, so that its successor is not deleted.
     pub uid: String,
-}
-
-/// An action that shall have been done.
-#[derive(Debug, Clone)]
-pub struct ActionRequest<A> {
-    /// What identifies it: changes when what it ensures changes, so that it is done again.
-    pub key: String,
-    /// How old its success may become before it is done again; none is for ever.
-    pub refresh: Option<Duration>,
-    /// How long it may take.
-    pub limit: Duration,
-    /// What to do.
-    pub action: A,
-}
-
-/// An action did not succeed (yet).
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ActionError {
-    /// Why, in full.
-    pub message: String,
-    /// When to try again; none leaves it to the engine (2 s, doubled up to 60 s).
-    pub retry_after: Option<Duration>,
 }
 
 /// What is said about a cloud.

@@ -23,7 +23,8 @@ pub mod observe;
 pub mod process;
 pub mod web;
 
-pub use brain::{ActionError, ActionRequest, Brain, Decision, Doomed, Note, Report, Wanted};
+pub use actions::{ActionError, ActionRequest};
+pub use brain::{Brain, Decision, Doomed, Note, Report, Wanted};
 pub use controller::{Options, RunError, run, run_with};
 pub use install::{InstallOptions, InstallReport, install};
 pub use observe::Observed;

@@ -1,6 +1,7 @@
 //! Everything that is known of one cloud at one moment: the input of all judgement.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Debug;
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -10,9 +11,12 @@ use k8s_openapi::api::core::v1::{ConfigMap, Event, Node, PersistentVolumeClaim, 
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::api::storage::v1::StorageClass;
 use kube::api::{Api, ListParams};
-use kube::{Client, ResourceExt};
-use oaas_api::{OpenStack, OpenStackComponent, OpenStackSpec};
+use kube::{Client, Resource, ResourceExt};
+use oaas_api::{OpenStack, OpenStackComponent, OpenStackSpec, names};
+use oaas_feedback::{Explain, Kind};
 use oaas_plan::{SecretKey, Sensitive, StorageClasses, UserSecrets};
+use serde::de::DeserializeOwned;
+use snafu::Snafu;
 
 use crate::actions::Outcome;
 use crate::apply::Key;
@@ -167,6 +171,91 @@ pub fn observe(cache: &Cache, cloud: &Arc<OpenStack>, now: Timestamp, known: Kno
         storage_classes: known.storage_classes,
         cloud: Arc::clone(cloud),
     }
+}
+
+/// Asking for what the watches would bring did not succeed.
+#[derive(Debug, Snafu)]
+#[snafu(display("failed to list {what}"))]
+pub struct LookError {
+    /// What was asked for, such as `Pods`.
+    pub what: String,
+    /// Why not.
+    pub source: kube::Error,
+}
+
+impl Explain for LookError {
+    fn kind(&self) -> Kind {
+        Kind::Environment
+    }
+
+    fn hint(&self) -> Option<String> {
+        None
+    }
+}
+
+/// Asks the API server once for all that [`observe`] puts together, for whoever watches nothing and wants to know what
+/// `wanted` would change. A cloud that is not there is taken to be that; definitions that are not installed have no
+/// objects.
+pub async fn look(client: &Client, wanted: &OpenStack, now: Timestamp) -> Result<Observed, LookError> {
+    let (namespace, name) = (wanted.namespace().unwrap_or_default(), wanted.name_any());
+    let clouds: Vec<Arc<OpenStack>> = all_of(Api::all(client.clone()), "").await?;
+    let (own, others): (Vec<_>, Vec<_>) = clouds
+        .into_iter()
+        .partition(|one| one.name_any() == name && one.namespace().as_deref() == Some(&namespace));
+    let of_cloud = format!("{}={name}", names::LABEL_CLOUD);
+    let there = own.into_iter().next().unwrap_or_else(|| Arc::new(wanted.clone()));
+    let keys = oaas_plan::secret_keys(&wanted.spec);
+    let config_maps: Vec<Arc<ConfigMap>> = in_namespace(client, &namespace, &of_cloud).await?;
+    let ledger = config_maps.iter().find(|map| map.name_any() == name_of(&name));
+    Ok(Observed {
+        now,
+        others,
+        components: in_namespace(client, &namespace, &of_cloud).await?,
+        secrets: in_namespace(client, &namespace, &of_cloud).await?,
+        services: in_namespace(client, &namespace, &of_cloud).await?,
+        volumes: in_namespace(client, &namespace, &of_cloud).await?,
+        jobs: in_namespace(client, &namespace, &of_cloud).await?,
+        stateful_sets: in_namespace(client, &namespace, &of_cloud).await?,
+        daemon_sets: in_namespace(client, &namespace, &of_cloud).await?,
+        deployments: in_namespace(client, &namespace, &of_cloud).await?,
+        pods: in_namespace(client, &namespace, &of_cloud).await?,
+        nodes: nodes(client).await?,
+        ledger: Ledger::read(ledger.map(AsRef::as_ref)),
+        user_secrets: user_secrets(client, &namespace, &keys, &UserSecrets::new()).await,
+        storage_classes: storage_classes(client, &wanted.spec).await,
+        config_maps,
+        ..Observed::of(there)
+    })
+}
+
+/// Nodes by name, as the watches keep them.
+async fn nodes(client: &Client) -> Result<Vec<Arc<Node>>, LookError> {
+    let mut nodes: Vec<Arc<Node>> = all_of(Api::all(client.clone()), "").await?;
+    nodes.sort_by_key(|node| node.name_any());
+    Ok(nodes)
+}
+
+async fn in_namespace<K>(client: &Client, namespace: &str, labels: &str) -> Result<Vec<Arc<K>>, LookError>
+where
+    K: Resource<Scope = k8s_openapi::NamespaceResourceScope, DynamicType = ()>
+        + Clone
+        + DeserializeOwned
+        + Debug,
+{
+    all_of(Api::namespaced(client.clone(), namespace), labels).await
+}
+
+async fn all_of<K>(api: Api<K>, labels: &str) -> Result<Vec<Arc<K>>, LookError>
+where
+    K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug,
+{
+    let mut found = match api.list(&ListParams::default().labels(labels)).await {
+        Ok(found) => found.items,
+        Err(kube::Error::Api(status)) if status.code == 404 => Vec::new(),
+        Err(source) => return Err(LookError { what: K::plural(&()).into_owned(), source }),
+    };
+    found.sort_by_key(|one| (one.creation_timestamp(), one.name_any()));
+    Ok(found.into_iter().map(Arc::new).collect())
 }
 
 /// Whether a pod runs and all its containers are ready.

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 
 use oaas_catalog::{Need, NodeLabel, Release, Replicas, Resources, Schedule, Security, Volume, WorkloadKind};
-use sha2::{Digest, Sha256};
 
 use crate::document::Document;
 use crate::inputs::{CloudId, Cluster, Image};
@@ -70,6 +69,10 @@ pub struct ComponentPlan {
     pub replicas: u32,
     /// Which counts make sense.
     pub rule: Replicas,
+    /// How many resource, profile and catalog give it, whoever has scaled it.
+    pub given_replicas: u32,
+    /// How many members vote in it already: their count stays.
+    pub voting_members: Option<u32>,
     /// Who decides the count.
     pub replica_owner: ReplicaOwner,
     /// On which nodes.
@@ -78,6 +81,8 @@ pub struct ComponentPlan {
     pub needs: Vec<Need>,
     /// Configuration files, the agent's among them.
     pub documents: Vec<Document>,
+    /// Its main file where that is another on each node: node → file.
+    pub node_documents: BTreeMap<String, Document>,
     /// Environment.
     pub env: BTreeMap<String, String>,
     /// Password files below `/etc/oaas/accounts`: name → Secret.
@@ -112,6 +117,8 @@ pub struct ComponentPlan {
     pub security: Security,
     /// Seconds to stop.
     pub grace: u32,
+    /// Do its files say that its cloud never ran? They change once it has, and nothing restarts by that.
+    pub first_start: bool,
     /// Hash of all that a pod of it is made from.
     pub hash: String,
 }
@@ -193,23 +200,5 @@ impl Blueprint {
     /// The release of the catalog that it was made from.
     pub fn release<'a>(&self, catalog: &'a oaas_catalog::Catalog) -> Option<&'a Release> {
         catalog.releases().get(&self.release)
-    }
-
-    /// A short hash of everything: changes whenever anything would be rendered differently.
-    pub fn hash(&self) -> String {
-        let mut hash = Sha256::new();
-        for component in self.components.values() {
-            hash.update(format!(
-                "{} {} {:?} {:?}",
-                component.name, component.hash, component.replicas, component.ports
-            ));
-        }
-        for job in self.jobs.values() {
-            hash.update(format!("{} {}", job.object_name(), job.hash));
-        }
-        for registration in &self.registrations {
-            hash.update(&registration.hash);
-        }
-        hex::encode(hash.finalize())[..16].to_owned()
     }
 }

@@ -14,7 +14,9 @@ use crate::fingerprint::component_hash;
 use crate::generation::newest;
 use crate::health::database_account_file;
 use crate::inputs::Image;
-use crate::overrides::{replicas, resources};
+use crate::node_files;
+use crate::overrides::{given_replicas, replicas, resources, voting_members};
+use crate::own_files;
 use crate::resolve::{Place, World};
 use crate::volumes::claims;
 
@@ -48,7 +50,9 @@ pub(crate) fn component_plan(
 ) -> Result<ComponentPlan, PlanError> {
     let mut plan = resolve_component(world, service, component)?;
     if world.new_cloud {
-        plan.hash = resolve_component(&world.once_it_lived(), service, component)?.hash;
+        let lived = resolve_component(&world.once_it_lived(), service, component)?;
+        plan.first_start = lived.documents != plan.documents;
+        plan.hash = lived.hash;
     }
     Ok(plan)
 }
@@ -62,6 +66,13 @@ fn resolve_component(
     let (place, pod) = (Place::component(service, component), &component.pod);
     let (count, replica_owner) = replicas(inputs, service, component);
     let mut documents = documents(world, place);
+    let main = service.main.as_ref().and_then(|main| service.files.get(main));
+    let main = main.map(|main| world.text(place, &main.path)).unwrap_or_default();
+    let of_main = documents.iter().find(|document| document.path == main);
+    let node_documents = node_files::variants(inputs, service, component, of_main);
+    if !main.is_empty() {
+        documents.extend(own_files::documents(inputs, service, component, &main));
+    }
     let role = match &pod.role {
         Role::Wsgi(wsgi) => {
             let (role, settings) = crate::wsgi::expand(world, place, component, wsgi)
@@ -100,10 +111,13 @@ fn resolve_component(
         image: image(world, &service.name, &component.name, &pod.image)?,
         replicas: count,
         rule: component.replicas,
+        given_replicas: given_replicas(inputs, service, component).0,
+        voting_members: voting_members(inputs, component),
         replica_owner,
         nodes: pod.nodes,
         needs: needs(world, service, pod),
         documents,
+        node_documents,
         env: world.environment(place),
         accounts,
         secret_mounts: secret_mounts(world, pod),
@@ -121,6 +135,7 @@ fn resolve_component(
         node_settings: pod.node_settings,
         security: pod.security.clone(),
         grace: pod.grace,
+        first_start: false,
         hash: String::new(),
     };
     plan.hash = component_hash(world, &plan);

@@ -12,6 +12,8 @@ use crate::inputs::Inputs;
 use crate::publish::{PublishPlan, publish_plan};
 use crate::select::cloud_catalog;
 
+pub use crate::sensitive::Credentials;
+
 /// What is to be generated.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CredentialKind {
@@ -61,6 +63,9 @@ pub struct CredentialSpec {
     /// Volumes that are useless without it, by component: it is never generated anew while one exists.
     pub guards: Vec<String>,
 }
+
+/// The Secret of the key that digests of secrets are made with, where a cloud's desired state is stored.
+pub const STATE_KEY: &str = "state-key-g1";
 
 /// The Secret of the cloud's certificate authority.
 pub const AUTHORITY: &str = "cloud-ca";
@@ -160,6 +165,13 @@ pub fn credentials(inputs: &Inputs<'_>) -> Vec<CredentialSpec> {
         generation: wish(inputs, AUTHORITY),
         guards: Vec::new(),
     }];
+    specs.push(CredentialSpec {
+        name: STATE_KEY.into(),
+        kind: CredentialKind::Password { username: None },
+        purpose: "the key of digests of secrets in the stored state".into(),
+        generation: 1,
+        guards: Vec::new(),
+    });
     for service in &services {
         for (name, secret) in &service.secrets {
             let generation = newest(inputs, name);
@@ -225,7 +237,7 @@ pub fn credentials(inputs: &Inputs<'_>) -> Vec<CredentialSpec> {
 }
 
 /// The generation of something that is asked for.
-fn wish(inputs: &Inputs<'_>, name: &str) -> u32 {
+pub(crate) fn wish(inputs: &Inputs<'_>, name: &str) -> u32 {
     inputs.spec.rotation.get(name).map_or(1, |wish| wish.0.max(1))
 }
 

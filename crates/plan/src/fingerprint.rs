@@ -7,6 +7,7 @@ use sha2::{Digest, Sha256};
 
 use crate::blueprint::{ComponentPlan, JobPlan};
 use crate::credentials::AUTHORITY;
+use crate::digest::hash_secret;
 use crate::document::Document;
 use crate::resolve::World;
 
@@ -27,6 +28,10 @@ pub(crate) fn component_hash(world: &World<'_>, plan: &ComponentPlan) -> String 
         hash.update(authorities.map_or("", |text| text.expose().as_str()));
     }
     hash_documents(&mut hash, &plan.documents);
+    for (node, document) in &plan.node_documents {
+        hash.update(node);
+        hash_documents(&mut hash, std::slice::from_ref(document));
+    }
     // Where a port is published is the Service's affair: pods do not restart for it.
     let ports: Vec<_> = plan.ports.iter().map(|port| (&port.name, port.port)).collect();
     let rest = json!([
@@ -42,14 +47,6 @@ pub(crate) fn component_hash(world: &World<'_>, plan: &ComponentPlan) -> String 
     ]);
     hash.update(rest.to_string());
     hex::encode(hash.finalize())[..16].to_owned()
-}
-
-pub(crate) fn hash_secret(world: &World<'_>, hash: &mut Sha256, secret: &str) {
-    hash.update(secret);
-    for (key, value) in world.inputs.credentials.get(secret).into_iter().flatten() {
-        hash.update(key);
-        hash.update(value.expose());
-    }
 }
 
 fn hash_documents(hash: &mut Sha256, documents: &[Document]) {

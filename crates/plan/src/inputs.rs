@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::secrets::SecretKey;
-use crate::sensitive::Sensitive;
+use crate::sensitive::{Credentials, Sensitive};
 
 /// Which cloud it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,7 +24,7 @@ pub struct CloudId {
 }
 
 /// An image, and what it is made of.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Image {
     /// Its full reference, by digest.
     pub reference: String,
@@ -138,6 +138,10 @@ pub struct Observed {
     pub taken_node_ports: BTreeMap<u16, String>,
     /// Replicas set on the `OpenStackComponent`s by whoever scales.
     pub scaled: BTreeMap<String, u32>,
+    /// Replicas that resource, profile or catalog gave when a count was written last, by component.
+    pub given: BTreeMap<String, u32>,
+    /// How many members each workload has whose pods have names and volumes of their own.
+    pub members: BTreeMap<String, u32>,
     /// Other clouds in the same namespace.
     pub namespace_clouds: BTreeSet<String>,
     /// The cluster that it runs in.
@@ -145,7 +149,8 @@ pub struct Observed {
 }
 
 /// What planning knows of a cluster.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Cluster {
     /// The domain of the names of its Services, without dots around it.
     pub domain: String,

@@ -4,7 +4,8 @@
 //! [`validate()`] refuses what cannot be done and says the nearest right thing. [`credentials()`] lists the secrets a
 //! cloud needs. [`blueprint()`] resolves the catalog for one cloud: every workload with its image, configuration,
 //! ports, volumes and checks. [`gates()`] compares the blueprint with what is observed: which workload may be applied
-//! now, and what each other one waits for. [`diff()`] says what a change changes, option by option. [`roll`] says which pods of the nodes'
+//! now, and what each other one waits for. [`desired_state()`] is all of it as one value that can be
+//! stored, and [`changes()`] says what lies between two of them and what each change does. [`roll`] says which pods of the nodes'
 //! own workloads are made anew now.
 //!
 //! # Guarantees
@@ -19,7 +20,8 @@ mod certificate;
 mod components;
 mod content;
 mod credentials;
-mod diff;
+mod desired;
+mod digest;
 mod document;
 mod error;
 mod files;
@@ -31,9 +33,11 @@ mod health;
 mod inputs;
 mod jobs;
 mod network;
+mod node_files;
 mod nodes;
 mod options;
 mod overrides;
+mod own_files;
 mod problem;
 mod publish;
 mod registrations;
@@ -46,6 +50,8 @@ mod sensitive;
 mod settled;
 mod validate;
 mod volumes;
+mod voters;
+mod warnings;
 mod wsgi;
 
 pub use assemble::blueprint;
@@ -57,10 +63,12 @@ pub use certificate::{
 };
 pub use content::declared;
 pub use credentials::{
-    AUTHORITY, CERTIFICATES, CredentialKind, CredentialSpec, OWN_AUTHORITY, Rotatable, credentials,
-    keypair_secret, password_secret, rotatable,
+    AUTHORITY, CERTIFICATES, CredentialKind, CredentialSpec, Credentials, OWN_AUTHORITY, Rotatable, STATE_KEY,
+    credentials, keypair_secret, password_secret, rotatable,
 };
-pub use diff::{Change, ChangeKind, diff};
+pub use desired::{
+    Change, ChangeKind, DesiredComponent, DesiredJob, DesiredState, Effect, Part, changes, desired_state,
+};
 pub use document::LIVE;
 pub use document::{Content, Document, PublicEndpointModel, PublicRoute};
 pub use error::PlanError;
@@ -84,3 +92,4 @@ pub use sensitive::Sensitive;
 pub use settled::unsettled;
 pub use validate::validate;
 pub use volumes::{Claim, amount_of_bytes, volume_of};
+pub use warnings::warnings;

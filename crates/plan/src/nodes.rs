@@ -7,6 +7,7 @@ use oaas_catalog::NodeLabel;
 use serde::{Deserialize, Serialize};
 
 use crate::inputs::{CloudId, Inputs, Node};
+use crate::node_files::groups;
 
 /// What the agents on one node are told.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -116,12 +117,9 @@ pub fn node_plans(inputs: &Inputs<'_>) -> Vec<NodePlan> {
             let tunnel = inputs.spec.network.as_ref().and_then(|network| network.tunnel.as_ref());
             plan.tunnel_interface = tunnel.and_then(|tunnel| tunnel.interface.clone()).or(told.tunnel);
             plan.physical_networks = told.physical_networks;
-            for group in &inputs.spec.nodes {
-                let selected = group.selector.iter().all(|(key, value)| node.labels.get(key) == Some(value));
-                if selected {
-                    plan.physical_networks.extend(group.physical_networks.clone());
-                    plan.tunnel_interface = group.tunnel_interface.clone().or(plan.tunnel_interface);
-                }
+            for group in groups(inputs, node) {
+                plan.physical_networks.extend(group.physical_networks.clone());
+                plan.tunnel_interface = group.tunnel_interface.clone().or(plan.tunnel_interface);
             }
             plan
         })

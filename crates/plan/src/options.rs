@@ -93,7 +93,8 @@ fn says(inputs: &Inputs<'_>, name: &str, option: &str) -> Option<&'static str> {
     )
 }
 
-fn checked(
+/// What is wrong with options, each held against what is known of it.
+pub(crate) fn checked(
     inputs: &Inputs<'_>,
     path: &str,
     sections: &Sections,
@@ -103,7 +104,8 @@ fn checked(
     for (section, options) in sections {
         for (option, value) in options {
             let path = format!("{path}.{section}.{option}");
-            match index.get(section, option) {
+            // An older name is understood as well, and warned of.
+            match index.present(section, option).and_then(|(section, option)| index.get(section, option)) {
                 Some(info) => option_value(&path, value, info, problems),
                 None => unknown_option(&path, section, option, index, problems),
             }
@@ -177,10 +179,23 @@ fn option_value(path: &str, value: &ConfigValue, info: &OptionInfo, problems: &m
 fn secrets(inputs: &Inputs<'_>, path: &str, sections: &Sections, problems: &mut Problems) {
     for (section, options) in sections {
         for (option, value) in options {
-            let ConfigValue::Secret(from) = value else { continue };
-            let from = &from.secret_key_ref;
-            secret(inputs, &format!("{path}.{section}.{option}"), &from.name, &from.key, problems);
+            let path = format!("{path}.{section}.{option}");
+            match value {
+                ConfigValue::List(values) => {
+                    for (index, value) in values.iter().enumerate() {
+                        referred(inputs, &format!("{path}[{index}]"), value, problems);
+                    }
+                }
+                value => referred(inputs, &path, value, problems),
+            }
         }
+    }
+}
+
+/// A value that stands in a Secret is there.
+fn referred(inputs: &Inputs<'_>, path: &str, value: &ConfigValue, problems: &mut Problems) {
+    if let ConfigValue::Secret(from) = value {
+        secret(inputs, path, &from.secret_key_ref.name, &from.secret_key_ref.key, problems);
     }
 }
 

@@ -1,7 +1,7 @@
 //! What the resource says differently from catalog and profile.
 
 use oaas_api::{ConfigValue, Service as Wanted};
-use oaas_catalog::{Component, OptionKind, Service};
+use oaas_catalog::{Component, OptionIndex, OptionKind, ReplicaRule, Service};
 
 use crate::document::Sections;
 use crate::inputs::Inputs;
@@ -17,8 +17,32 @@ pub enum ReplicaOwner {
     Scaler,
 }
 
-/// How many replicas a component has, and who says so.
+/// How many replicas a component has, and who says so. The members of one that votes stay as many as they are, whoever
+/// scales; what resource and profile say of them is judged by [`crate::validate()`].
 pub(crate) fn replicas(inputs: &Inputs<'_>, service: &Service, component: &Component) -> (u32, ReplicaOwner) {
+    let (given, owner) = given_replicas(inputs, service, component);
+    if owner == ReplicaOwner::Resource {
+        return (given, owner);
+    }
+    let name = &component.name;
+    let scaled = inputs.observed.scaled.get(name).copied();
+    let count = match voting_members(inputs, component) {
+        None => scaled.unwrap_or(given),
+        Some(members) => {
+            let before = inputs.observed.given.get(name);
+            let asked = scaled.is_none() && before.is_some_and(|before| *before != given);
+            if asked { given } else { members }
+        }
+    };
+    (count, owner)
+}
+
+/// How many replicas resource, profile and catalog give a component, whoever has scaled it.
+pub(crate) fn given_replicas(
+    inputs: &Inputs<'_>,
+    service: &Service,
+    component: &Component,
+) -> (u32, ReplicaOwner) {
     let said = wanted(inputs, service, &component.name).find_map(|wanted| wanted.replicas);
     if let Some(said) = said {
         return (u32::try_from(said).unwrap_or(0), ReplicaOwner::Resource);
@@ -27,8 +51,19 @@ pub(crate) fn replicas(inputs: &Inputs<'_>, service: &Service, component: &Compo
     let profiled = profile
         .and_then(|profile| profile.services.get(&service.name))
         .and_then(|service| service.replicas.get(&component.name));
-    let count = inputs.observed.scaled.get(&component.name).or(profiled).copied();
-    (count.unwrap_or(component.replicas.default), ReplicaOwner::Scaler)
+    (profiled.copied().unwrap_or(component.replicas.default), ReplicaOwner::Scaler)
+}
+
+/// How many members vote in a component that runs; none where they do not vote, or where it never started. A workload may
+/// be away for a moment, to be made anew: the members' volumes tell then.
+pub(crate) fn voting_members(inputs: &Inputs<'_>, component: &Component) -> Option<u32> {
+    let observed = inputs.observed;
+    let of_volumes = || {
+        let volumes = observed.volumes.get(&component.name).filter(|_| observed.database_lived)?;
+        u32::try_from(*volumes).ok().filter(|count| *count > 0)
+    };
+    let votes = component.replicas.rule == ReplicaRule::Odd;
+    votes.then(|| observed.members.get(&component.name).copied().or_else(of_volumes)).flatten()
 }
 
 /// What the resource says of a component or job: under its own name first, then under its service's.
@@ -41,25 +76,44 @@ pub(crate) fn wanted<'a>(
     own.into_iter().chain(inputs.spec.services.get(&service.name))
 }
 
+/// Whether a component or job is given what is said of a section under its service's name.
+fn reads_section(service: &Service, name: &str, section: &str) -> bool {
+    service.read_by.get(section).is_none_or(|names| names.iter().any(|one| one == name))
+}
+
 /// Put the user's options on top of the main file of a component or job.
 pub(crate) fn apply_options(inputs: &Inputs<'_>, service: &Service, name: &str, sections: &mut Sections) {
     let index = inputs.catalog.options(&inputs.spec.release, service);
+    let own = inputs.spec.services.get(name).filter(|_| name != service.name);
     let mut said: Vec<&Wanted> = wanted(inputs, service, name).collect();
     // The component's own words come last, so that they win.
     said.reverse();
     for wanted in said {
-        for (checked, all) in [(true, &wanted.config), (false, &wanted.unchecked)] {
-            for (section, options) in all {
-                for (option, value) in options {
-                    let kind = index
-                        .filter(|_| checked)
-                        .and_then(|index| index.get(section, option))
-                        .map_or(OptionKind::Multi, oaas_catalog::OptionInfo::kind);
-                    let texts = texts(inputs, value);
-                    let texts = if kind == OptionKind::Multi { texts } else { vec![texts.join(",")] };
-                    sections.entry(section.clone()).or_default().insert(option.clone(), texts);
-                }
-            }
+        let own = own.is_some_and(|own| std::ptr::eq(own, wanted));
+        let reads = |section: &str| own || reads_section(service, name, section);
+        put_options(inputs, index, &wanted.config, reads, sections);
+        put_options(inputs, None, &wanted.unchecked, reads, sections);
+    }
+}
+
+/// Put options on top of others, written as their kinds in an index ask for.
+pub(crate) fn put_options(
+    inputs: &Inputs<'_>,
+    index: Option<&OptionIndex>,
+    said: &oaas_api::Sections,
+    reads: impl Fn(&str) -> bool,
+    target: &mut Sections,
+) {
+    for (section, options) in said.iter().filter(|(section, _)| reads(section)) {
+        for (option, value) in options {
+            // A service that finds both names takes the newer, which the catalog may have written.
+            let present = index.and_then(|index| index.present(section, option));
+            let (section, option) = present.unwrap_or((section.as_str(), option.as_str()));
+            let info = index.and_then(|index| index.get(section, option));
+            let kind = info.map_or(OptionKind::Multi, oaas_catalog::OptionInfo::kind);
+            let texts = texts(inputs, value);
+            let texts = if kind == OptionKind::Multi { texts } else { vec![texts.join(",")] };
+            target.entry(section.to_owned()).or_default().insert(option.to_owned(), texts);
         }
     }
 }

@@ -4,7 +4,7 @@ use oaas_catalog::Service;
 use sha2::{Digest, Sha256};
 
 use crate::credentials::{user_account, user_base};
-use crate::fingerprint::hash_secret;
+use crate::digest::hash_secret;
 use crate::generation::{kept, retired, secret_of};
 use crate::resolve::World;
 

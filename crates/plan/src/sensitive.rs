@@ -1,8 +1,12 @@
 //! What must not be shown.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
+
+/// The secrets there are: Secret's name → key → value.
+pub type Credentials = BTreeMap<String, BTreeMap<String, Sensitive<String>>>;
 
 /// Something secret: it can be used, but not printed.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]

@@ -12,11 +12,14 @@ use crate::content::{TUNNEL_OVERHEAD, declared};
 use crate::credentials::rotatable;
 use crate::inputs::Inputs;
 use crate::network::tunnel_mtu;
+use crate::node_files;
 use crate::nodes::user_labels;
 use crate::options::{self, secret};
+use crate::own_files;
 use crate::problem::{Problem, Problems, suggestion};
 use crate::select::cloud_catalog;
 use crate::volumes;
+use crate::voters;
 
 /// Everything in the resource that cannot be done, all at once. Empty where all is well.
 pub fn validate(inputs: &Inputs<'_>) -> Vec<Problem> {
@@ -27,6 +30,7 @@ pub fn validate(inputs: &Inputs<'_>) -> Vec<Problem> {
     release(inputs, &mut problems);
     services(inputs, &mut problems);
     what_needs_what(inputs, &mut problems);
+    voters::problems(inputs, &mut problems);
     images(inputs, &mut problems);
     volumes::problems(inputs, &mut problems);
     content(inputs, &mut problems);
@@ -34,6 +38,9 @@ pub fn validate(inputs: &Inputs<'_>) -> Vec<Problem> {
     lifetimes(inputs, &mut problems);
     rotation(inputs, &mut problems);
     nodes(inputs, &mut problems);
+    if let Some(release) = inputs.catalog.releases().get(&inputs.spec.release) {
+        node_files::problems(inputs, release, &mut problems);
+    }
     for other in &inputs.observed.namespace_clouds {
         problems.add_as(
             Reason::Conflict,
@@ -106,6 +113,7 @@ fn services(inputs: &Inputs<'_>, problems: &mut Problems) {
         amounts::problems(&path, wanted, problems);
         if let Some(owner) = owner {
             options::problems(inputs, release, owner, name, problems);
+            own_files::problems(inputs, release, owner, name, problems);
         }
     }
 }

@@ -19,7 +19,8 @@ const LATE: i64 = 3600;
 /// changed. What is done again and again keeps its name and is changed.
 pub(crate) fn job(blueprint: &Blueprint, plan: &JobPlan, objects: &mut Objects) {
     let name = plan.object_name();
-    objects.secrets.push(config(blueprint, &config_secret(&name), &plan.name, &plan.documents));
+    let files = config_secret(&plan.name, &plan.hash);
+    objects.secrets.push(config(blueprint, &files, &plan.name, &plan.documents, false));
     let spec = JobSpec {
         backoff_limit: Some(if plan.schedule.is_some() { TRIES_OF_MANY } else { TRIES }),
         template: job_template(blueprint, plan),

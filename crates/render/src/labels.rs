@@ -16,7 +16,11 @@ pub const ANNOTATION_IMAGE: &str = "oaas.dev/image";
 /// Annotation that has the operator put a count of replicas back when it differs; the count itself follows whoever
 /// scales, unless the resource sets it.
 pub const ANNOTATION_REPLICAS: &str = "oaas.dev/replicas";
-/// Annotation on workloads: the count that was applied last. A live count that differs was set by somebody directly.
+/// Annotation on an `OpenStackComponent`, written together with its count: what resource, profile or catalog gave then.
+/// A count that differs was set by somebody who scaled.
+pub const ANNOTATION_REPLICAS_GIVEN: &str = "oaas.dev/replicas-given";
+/// Annotation on workloads, written together with their count: the count that was applied last. A live count that differs
+/// was set by somebody directly.
 pub const ANNOTATION_REPLICAS_APPLIED: &str = "oaas.dev/replicas-applied";
 
 /// The labels of every object of a cloud.
@@ -40,9 +44,10 @@ pub fn selector(cloud: &CloudId, component: &str) -> BTreeMap<String, String> {
     ])
 }
 
-/// The Secret with a component's configuration files.
-pub fn config_secret(component: &str) -> String {
-    format!("config-{component}")
+/// The Secret with the configuration files of what is made from the content of that hash. Other content is another
+/// Secret, so that a pod that starts again finds what it was made with.
+pub fn config_secret(component: &str, hash: &str) -> String {
+    format!("config-{component}-{}", &hash[..hash.len().min(10)])
 }
 
 /// The Secret with a component's files that change under running pods.

@@ -24,15 +24,19 @@ mod policy;
 mod render;
 mod secret;
 mod service;
+mod stored;
 mod volumes;
 mod workload;
 
 pub use keep::keep_images;
 pub use labels::{
     ANNOTATION_HASH, ANNOTATION_IMAGE, ANNOTATION_PODS, ANNOTATION_REPLICAS, ANNOTATION_REPLICAS_APPLIED,
-    config_secret, labels, selector,
+    ANNOTATION_REPLICAS_GIVEN, config_secret, labels, selector,
 };
 pub use objects::Objects;
+pub use pod::files_of;
 pub use render::{Rendered, render};
 pub use secret::credential;
+pub use stored::Stored;
 pub use volumes::grown;
+pub use workload::templates;

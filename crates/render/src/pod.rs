@@ -32,11 +32,18 @@ pub(crate) fn file_key(path: &str) -> String {
     path.trim_start_matches('/').replace('/', "_")
 }
 
+/// The key of a file in its Secret as it is on one node.
+pub(crate) fn node_file_key(path: &str, node: &str) -> String {
+    format!("{}.{node}", file_key(path))
+}
+
 /// What the pods of components and of jobs are made of.
 struct Parts<'a> {
     name: &'a str,
     config: String,
     documents: &'a [Document],
+    /// Its main file where that is another on each node.
+    node_documents: &'a BTreeMap<String, Document>,
     /// The Secret with its certificate, if it has one.
     certificate: Option<&'a String>,
     image: &'a str,
@@ -59,6 +66,7 @@ fn pod(blueprint: &Blueprint, parts: &Parts<'_>) -> (Container, PodSpec) {
     // An agent that is root runs its program as another user, which has to read the program's files.
     let mode = if parts.security.user == 0 { 0o444 } else { SECRET_MODE };
     let mut pod = Builder::new(&parts.config, parts.documents, mode);
+    pod.of_nodes(parts.node_documents);
     match parts.certificate {
         Some(secret) => pod.secret("tls", secret, "/etc/oaas/tls", &[]),
         None => pod.secret("tls", AUTHORITY, "/etc/oaas/tls", &["ca.crt"]),
@@ -119,8 +127,9 @@ pub(crate) fn template(blueprint: &Blueprint, plan: &ComponentPlan) -> PodTempla
         blueprint,
         &Parts {
             name: &plan.name,
-            config: config_secret(&plan.name),
+            config: config_secret(&plan.name, &plan.hash),
             documents: &plan.documents,
+            node_documents: &plan.node_documents,
             certificate: plan.certificate.as_ref(),
             image: &plan.image.reference,
             nodes: plan.nodes,
@@ -180,8 +189,9 @@ pub(crate) fn job_template(blueprint: &Blueprint, job: &JobPlan) -> PodTemplateS
         blueprint,
         &Parts {
             name: &job.name,
-            config: config_secret(&job.object_name()),
+            config: config_secret(&job.name, &job.hash),
             documents: &job.documents,
+            node_documents: &BTreeMap::new(),
             certificate: None,
             image: &job.image.reference,
             nodes: job.nodes,
@@ -293,6 +303,15 @@ fn pod_security(security: &Security) -> PodSecurityContext {
     }
 }
 
+/// The volume with configuration files.
+const CONFIG: &str = "config";
+
+/// The Secret with the configuration files of a pod.
+pub fn files_of(pod: &PodSpec) -> Option<String> {
+    let config = pod.volumes.iter().flatten().find(|volume| volume.name == CONFIG)?;
+    config.secret.as_ref()?.secret_name.clone()
+}
+
 /// Collects volumes and where they are mounted.
 struct Builder {
     volumes: Vec<Volume>,
@@ -309,12 +328,12 @@ impl Builder {
             default_mode: Some(mode),
             ..SecretVolumeSource::default()
         };
-        let volume = Volume { name: "config".into(), secret: Some(source), ..Volume::default() };
+        let volume = Volume { name: CONFIG.into(), secret: Some(source), ..Volume::default() };
         let mounts = documents
             .iter()
             .filter(|document| !document.is_live())
             .map(|document| VolumeMount {
-                name: "config".into(),
+                name: CONFIG.into(),
                 mount_path: document.path.clone(),
                 sub_path: Some(file_key(&document.path)),
                 read_only: Some(true),
@@ -322,6 +341,17 @@ impl Builder {
             })
             .collect();
         Self { volumes: vec![volume], mounts }
+    }
+
+    /// Files that are another on each node: the pod takes that of the node that it is on.
+    fn of_nodes(&mut self, documents: &BTreeMap<String, Document>) {
+        for document in documents.values() {
+            let mount = self.mounts.iter_mut().find(|mount| mount.mount_path == document.path);
+            if let Some(mount) = mount {
+                mount.sub_path = None;
+                mount.sub_path_expr = Some(node_file_key(&document.path, "$(NODE_NAME)"));
+            }
+        }
     }
 
     fn volume(&mut self, volume: Volume, path: &str, read_only: bool, shared: bool) {

@@ -20,16 +20,21 @@ use crate::labels::{
     config_secret, label_selector, live_secret, metadata, selector,
 };
 use crate::objects::Objects;
-use crate::pod::{file_key, template};
+use crate::pod::{file_key, node_file_key, template};
 use crate::volumes::{claim_templates, shared_claims};
 
 /// Everything of one component but its Services.
 pub(crate) fn workload(blueprint: &Blueprint, plan: &ComponentPlan, objects: &mut Objects) {
     let (live, kept): (Vec<Document>, Vec<Document>) =
         plan.documents.iter().cloned().partition(Document::is_live);
-    objects.secrets.push(config(blueprint, &config_secret(&plan.name), &plan.name, &kept));
+    let files = config_secret(&plan.name, &plan.hash);
+    let mut secret = config(blueprint, &files, &plan.name, &kept, !plan.first_start);
+    secret.data.get_or_insert_default().extend(plan.node_documents.iter().map(|(node, document)| {
+        (node_file_key(&document.path, node), ByteString(crate::text::write(document).into_bytes()))
+    }));
+    objects.secrets.push(secret);
     if !live.is_empty() {
-        objects.secrets.push(config(blueprint, &live_secret(&plan.name), &plan.name, &live));
+        objects.secrets.push(config(blueprint, &live_secret(&plan.name), &plan.name, &live, false));
     }
     if plan.kind == WorkloadKind::Deployment {
         objects.persistent_volume_claims.extend(shared_claims(blueprint, plan));
@@ -55,8 +60,14 @@ pub(crate) fn workload(blueprint: &Blueprint, plan: &ComponentPlan, objects: &mu
     }
 }
 
-/// The Secret with configuration files.
-pub(crate) fn config(blueprint: &Blueprint, name: &str, component: &str, documents: &[Document]) -> Secret {
+/// The Secret with configuration files, of which nothing changes any more where they are settled.
+pub(crate) fn config(
+    blueprint: &Blueprint,
+    name: &str,
+    component: &str,
+    documents: &[Document],
+    settled: bool,
+) -> Secret {
     let data = documents
         .iter()
         .map(|document| {
@@ -66,7 +77,12 @@ pub(crate) fn config(blueprint: &Blueprint, name: &str, component: &str, documen
             (key, ByteString(crate::text::write(document).into_bytes()))
         })
         .collect();
-    Secret { metadata: metadata(blueprint, name, Some(component)), data: Some(data), ..Secret::default() }
+    Secret {
+        metadata: metadata(blueprint, name, Some(component)),
+        immutable: settled.then_some(true),
+        data: Some(data),
+        ..Secret::default()
+    }
 }
 
 fn workload_metadata(blueprint: &Blueprint, plan: &ComponentPlan) -> ObjectMeta {
@@ -98,6 +114,11 @@ pub(crate) fn pods(blueprint: &Blueprint, plan: &ComponentPlan) -> (String, PodT
     let annotations = template.metadata.get_or_insert_default().annotations.get_or_insert_default();
     annotations.insert(ANNOTATION_PODS.to_owned(), hash.clone());
     (hash, template)
+}
+
+/// The hash of the template of each component's pods.
+pub fn templates(blueprint: &Blueprint) -> BTreeMap<String, String> {
+    blueprint.components.values().map(|plan| (plan.name.clone(), pods(blueprint, plan).0)).collect()
 }
 
 fn replicas(plan: &ComponentPlan) -> Option<i32> {

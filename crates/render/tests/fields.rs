@@ -19,6 +19,11 @@ use support::Cloud;
 const ELSEWHERE: &[(&str, &str, &str)] = &[
     ("paused", "nothing is written", "`a_paused_cloud_is_left_alone` in crates/operator/src/cloud/brain.rs"),
     (
+        "changePolicy",
+        "which changes wait for `oaas approve`",
+        "`a_plan_waits_for_its_hash` in crates/operator/src/cloud/decide.rs",
+    ),
+    (
         "deletionPolicy",
         "what is left when the cloud is deleted",
         "`the_life_of_a_cloud` in crates/operator/tests/apiserver, and tests/cloud/end.sh",
@@ -260,7 +265,7 @@ fn fitting() -> Vec<(&'static str, Value, Value)> {
         ("network.external[].v6.cidr", json!("2001:db8::/64"), none()),
         ("network.nameServers[]", json!("192.0.2.53"), none()),
         ("network.tunnel.mtu", json!(1400), none()),
-        ("nodes[].config.*.*.*", json!(1), none()),
+        ("nodes[].config.*.*.*", json!(7), none()),
         ("nodes[].hugePages[].size", json!("2Mi"), none()),
         ("nodes[].selector.*", json!("nobody"), json!({ "nodes": { "0": { "tunnelInterface": "eth7" } } })),
         ("publish.address", json!("cloud.example"), none()),
@@ -273,6 +278,7 @@ fn fitting() -> Vec<(&'static str, Value, Value)> {
         ("services.*.enabled", json!(false), none()),
         ("services.*.image", json!("registry.example/own@sha256:1111"), none()),
         ("services.*.memory", json!("1Gi"), none()),
+        ("services.*.policy.*", json!("role:auditor"), none()),
         ("services.*.resources.limits.*", json!("3"), none()),
         ("services.*.resources.requests.*", json!("300m"), none()),
         ("services.*.unchecked.*.*", json!("x"), none()),
@@ -290,6 +296,7 @@ fn keys(path: &str) -> [&'static str; 3] {
         "services.*.config.*.*" => ["keystone", "token", "expiration"],
         "images.*" => ["mariadb", "", ""],
         "rotation.*" => ["cloud-ca", "", ""],
+        "nodes[].config.*.*.*" => ["nova-compute", "libvirt", "num_pcie_ports"],
         path if path.starts_with("services.*.resources.") => ["keystone", "cpu", ""],
         path if path.starts_with("services.") => ["keystone", "own", "own"],
         path if path.starts_with("content.quotas[].compute") => ["cores", "", ""],

@@ -122,7 +122,9 @@ fn lines(release: &str) -> BTreeSet<String> {
     let mut lines = BTreeSet::new();
     let mut add = |place: &str, text: &str| {
         let mut section = String::new();
-        for line in text.lines().filter(|line| !line.contains("oaas.dev/") && !line.trim().is_empty()) {
+        // Secrets with files are named by hashes.
+        let hashed = |line: &&str| line.contains("oaas.dev/") || line.contains("\"secretName\": \"config-");
+        for line in text.lines().filter(|line| !hashed(line) && !line.trim().is_empty()) {
             if line.starts_with('[') {
                 section = format!(" {line}");
             }
@@ -289,9 +291,14 @@ fn plan_and_render_name_no_service_and_no_release() {
     }
     let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut found = Vec::new();
-    for dir in [root.join("src"), root.join("../plan/src")] {
-        for entry in std::fs::read_dir(&dir).expect("sources") {
+    let mut folders = vec![root.join("src"), root.join("../plan/src")];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(&folder).expect("sources") {
             let path = entry.expect("an entry").path();
+            if path.is_dir() {
+                folders.push(path);
+                continue;
+            }
             let source = std::fs::read_to_string(&path).expect("readable");
             let code = source.split("#[cfg(test)]").next().unwrap_or_default();
             for (number, line) in code.lines().enumerate() {

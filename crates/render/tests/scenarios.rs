@@ -35,12 +35,16 @@ fn a_new_cloud_comes_up_in_this_order() {
 #[test]
 fn a_cloud_that_is_up_stays_as_it_is() {
     let mut cloud = Cloud::small();
+    let before = cloud.state();
     while cloud.step() {}
-    let blueprint = cloud.blueprint();
-    let gates = oaas_plan::gates(&blueprint, &cloud.observed);
+    cloud.observed.database_lived = true;
+    cloud.observed.members = BTreeMap::from([("galera".into(), 1), ("rabbitmq".into(), 1)]);
+    let gates = oaas_plan::gates(&cloud.blueprint(), &cloud.observed);
     assert!(gates.components.values().chain(gates.jobs.values()).all(oaas_plan::Gate::is_open));
-    assert_eq!(blueprint, cloud.blueprint());
-    assert!(oaas_plan::diff(&blueprint, &cloud.blueprint(), &BTreeSet::new()).is_empty());
+    // That it lives now is no change of what is desired.
+    let after = cloud.state();
+    assert_eq!(oaas_plan::changes(&before, &after), []);
+    assert_eq!(before.hash(), after.hash());
 }
 
 #[test]
@@ -85,19 +89,18 @@ fn what_was_done_once_is_of_no_use_without_that_in_which_it_was_done() {
 #[test]
 fn an_option_changes_the_pods_that_read_it_only() {
     let mut cloud = Cloud::small();
-    let before = cloud.blueprint();
+    let before = cloud.state();
     let yaml = "{\"keystone\": {\"config\": {\"token\": {\"expiration\": 7200}}}}";
     cloud.spec.services = serde_json::from_str(yaml).expect("parses");
     assert_eq!(cloud.with_inputs(oaas_plan::validate), []);
-    let changes = oaas_plan::diff(&before, &cloud.blueprint(), &BTreeSet::new());
-    let lines: Vec<String> = changes
-        .iter()
-        .map(|c| format!("{} {} {:?}->{:?} restarts={}", c.component, c.what, c.before, c.after, c.restarts))
-        .collect();
-    assert_eq!(
-        lines,
-        ["keystone keystone.conf [token] expiration Some(\"3600\")->Some(\"7200\") restarts=true"]
-    );
+    let changes = oaas_plan::changes(&before, &cloud.state());
+    let lines: Vec<String> = changes.iter().map(ToString::to_string).collect();
+    let wanted = [
+        "keystone: keystone.conf [token] expiration: 3600 -> 7200 (its pods roll)",
+        "job keystone-bootstrap: creates the first administrator: changes (a job runs)",
+        "job keystone-trust-flush: removes trusts that were given up: changes (nothing restarts)",
+    ];
+    assert_eq!(lines, wanted);
 }
 
 #[test]
@@ -314,6 +317,15 @@ fn wrong_values_are_refused_by_name() {
             "networks": [{"name": "jumbo", "project": "demo", "mtu": 1400}],
             "routers": [{"name": "r", "project": "demo", "gateway": "ext-ner"}],
             "users": [{"name": "alice", "passwordSecretRef": {"name": "alice", "key": "password"}}]}}"#,
+        r#"{"services": {
+            "keystone": {"configFiles": {"../x": "a", "keystone.conf": "b", "policy.yaml": "c", "ok/map.json": "{}"},
+                "policy": {"identity:list_users": "role=admin", "identity:get_user": "(role:admin"},
+                "config": {"ldap": {"url": [{"secretKeyRef": {"name": "ldap", "key": "url"}}]}}},
+            "nova-compute": {"policy": {"a": "@"}}, "rabbitmq": {"policy": {"a": "@"}},
+            "memcached": {"configFiles": {"a": "b"}}}}"#,
+        r#"{"nodes": [{"name": "all", "selector": {}, "config": {
+            "nvoa": {}, "keystone": {"token": {"expiration": 1}}, "nova": {"libvirt": {"virt_tpye": "kvm"}},
+            "nova-compute": {"DEFAULT": {"host": "me"}, "libvirt": {"cpu_models": "Nehalem"}}}}]}"#,
         r#"{"storage": {"class": "fsat"}}"#,
         r#"{"services": {"galera": {"volume": "5Gi"}, "rabbitmq": {"volume": "20Gi"}}, "storage": {"class": "fast"}}"#,
     ];
@@ -403,4 +415,109 @@ fn jobs_read_the_users_options() {
     let main =
         blueprint.jobs["nova-placement-audit"].documents.iter().find(|d| d.path.ends_with("nova.conf"));
     assert!(oaas_render::text::write(main.expect("its file")).contains("debug = true"));
+}
+
+/// What is refused, and how many keystone and galera there are.
+fn counted(cloud: &Cloud) -> (Vec<String>, u32, u32) {
+    let problems = cloud.with_inputs(oaas_plan::validate).iter().map(ToString::to_string).collect();
+    let blueprint = cloud.blueprint();
+    let count = |name: &str| blueprint.components[name].replicas;
+    (problems, count("keystone"), count("galera"))
+}
+
+/// Members that vote stay as many as they are once they run, whoever asks for more or less; before that any allowed count
+/// goes.
+#[test]
+fn voters_of_a_running_cloud_keep_their_count() {
+    let mut cloud = Cloud::small();
+    cloud.spec.services = serde_json::from_str(r#"{"galera": {"replicas": 3}}"#).expect("parses");
+    assert_eq!(counted(&cloud), (Vec::new(), 1, 3), "it never ran");
+    cloud.observed.members = BTreeMap::from([("galera".into(), 1), ("rabbitmq".into(), 3)]);
+    cloud.observed.given =
+        BTreeMap::from([("galera".into(), 1), ("rabbitmq".into(), 1), ("keystone".into(), 1)]);
+    let (problems, ..) = counted(&cloud);
+    let reason = "members that vote join and leave one at a time, each after the one before is seen to be in or out; this \
+                  version does not do that yet, and pods alone would split the cluster or lose it";
+    let wanted = format!(
+        "spec.services.galera.replicas: galera runs with 1 member and cannot become 3: {reason}; write 1"
+    );
+    assert_eq!(problems, [wanted]);
+
+    cloud.spec.services.clear();
+    assert_eq!(counted(&cloud), (Vec::new(), 1, 1), "rabbitmq was scaled before it started");
+    cloud.observed.scaled = BTreeMap::from([("galera".into(), 3), ("keystone".into(), 2)]);
+    assert_eq!(counted(&cloud), (Vec::new(), 2, 1), "a scale that slipped in is put back");
+    cloud.observed.scaled.clear();
+    cloud.spec.profile = oaas_api::Profile::Full;
+    let (problems, keystone, _) = counted(&cloud);
+    let wanted = format!(
+        "spec.profile: galera runs with 1 member and cannot become 3: {reason}; full goes with \
+         services.galera.replicas: 1 beside it"
+    );
+    assert_eq!((problems, keystone), (vec![wanted], 3), "what does not vote follows the profile");
+    cloud.spec.services = serde_json::from_str(r#"{"galera": {"replicas": 1}}"#).expect("parses");
+    assert_eq!(counted(&cloud), (Vec::new(), 3, 1));
+}
+
+/// A workload that is away, to be made anew, has the members whose volumes are there.
+#[test]
+fn members_whose_workload_is_away_are_counted_by_their_volumes() {
+    let mut cloud = Cloud::small();
+    cloud.spec.services = serde_json::from_str(r#"{"galera": {"replicas": 3}}"#).expect("parses");
+    cloud.observed.volumes = BTreeMap::from([("galera".into(), 1)]);
+    assert_eq!(counted(&cloud).0, Vec::<String>::new(), "no database has lived in it");
+    cloud.observed.database_lived = true;
+    assert_eq!(counted(&cloud).0.len(), 1);
+}
+
+/// What is said of a section under a service's name rolls what reads it, and nothing else.
+#[test]
+fn an_option_of_a_section_changes_what_reads_it() {
+    let mut cloud = Cloud::small();
+    let before = cloud.blueprint();
+    let yaml = r#"{"nova": {"config": {"scheduler": {"max_attempts": 5}}}}"#;
+    cloud.spec.services = serde_json::from_str(yaml).expect("parses");
+    assert_eq!(cloud.with_inputs(oaas_plan::validate), []);
+    let after = cloud.blueprint();
+    let changed: Vec<&String> = after
+        .components
+        .iter()
+        .filter(|(name, plan)| plan.hash != before.components[*name].hash)
+        .map(|(name, _)| name)
+        .collect();
+    assert_eq!(changed, ["nova-conductor", "nova-scheduler"]);
+}
+
+/// A node takes the options of the groups that it is in; the others keep the common file.
+#[test]
+fn options_of_a_group_of_nodes_are_in_the_files_of_its_nodes() {
+    let mut cloud = Cloud::small();
+    let mut other = cloud.nodes[0].clone();
+    other.name = "node2".into();
+    other.labels.insert("disk".into(), "fast".into());
+    cloud.nodes.push(other);
+    let before = cloud.blueprint();
+    cloud.spec.nodes = serde_json::from_str(
+        r#"[{"name": "fast", "selector": {"disk": "fast"}, "config": {"nova": {"libvirt": {"num_pcie_ports": 7}}}}]"#,
+    )
+    .expect("parses");
+    assert_eq!(cloud.with_inputs(oaas_plan::validate), []);
+    let (after, _, rendered) = cloud.rendered();
+    let changed: Vec<&String> = after
+        .components
+        .iter()
+        .filter(|(name, plan)| plan.hash != before.components[*name].hash)
+        .map(|(name, _)| name)
+        .collect();
+    assert_eq!(changed, ["nova-compute"]);
+    let files = &after.components["nova-compute"].node_documents;
+    let says = |node: &str| text::write(&files[node]).contains("num_pcie_ports = 7");
+    assert_eq!((says("node1"), says("node2")), (false, true));
+    let both = rendered.apply.daemon_sets.iter().chain(&rendered.held.daemon_sets);
+    let compute =
+        both.into_iter().find(|set| set.metadata.name.as_deref() == Some("nova-compute")).expect("rendered");
+    let pod = compute.spec.template.spec.clone().expect("a pod");
+    let mounts = pod.containers[0].volume_mounts.clone().expect("mounts");
+    let main = mounts.iter().find(|mount| mount.mount_path == "/etc/nova/nova.conf").expect("mounted");
+    assert_eq!(main.sub_path_expr.as_deref(), Some("etc_nova_nova.conf.$(NODE_NAME)"));
 }

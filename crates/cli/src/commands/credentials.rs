@@ -5,6 +5,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
+use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::Secret;
 use kube::api::ListParams;
 use kube::{Api, ResourceExt};
@@ -178,7 +179,7 @@ pub async fn run(arguments: &Arguments, context: &Context) -> Result<(), Failure
     let (client, cloud) = clouds::connect(&context.global, &arguments.cloud, Patience::Answer).await?;
     let (namespace, name) = (cloud.namespace().unwrap_or_default(), cloud.name_any());
     let not_yet = || NotYetSnafu { cloud: format!("{namespace}/{name}") };
-    let api: Api<Secret> = Api::namespaced(client, &namespace);
+    let api: Api<Secret> = Api::namespaced(client.clone(), &namespace);
     let find = async |secret: &str, key: &str| {
         let doing = || ApiSnafu { doing: format!("read the Secret {secret}") };
         let found = api.get_opt(secret).await.with_context(|_| doing())?;
@@ -197,7 +198,11 @@ pub async fn run(arguments: &Arguments, context: &Context) -> Result<(), Failure
     let own = cloud.spec.publish.as_ref().is_some_and(|publish| publish.tls.is_some());
     let identity = cloud.status.and_then(|status| status.endpoints).and_then(|endpoints| endpoints.identity);
     let identity = identity.with_context(not_yet)?;
-    let secret = oaas_render::config_secret(CLIENT);
+    let deployments: Api<Deployment> = Api::namespaced(client, &namespace);
+    let found =
+        deployments.get_opt(CLIENT).await.context(ApiSnafu { doing: "read the client's Deployment" })?;
+    let files = found.and_then(|found| oaas_render::files_of(found.spec.template.spec.as_ref()?));
+    let secret = files.with_context(not_yet)?;
     let yaml = read(&secret, "clouds.yaml").await?;
     let mut clouds: Clouds = serde_yaml_ng::from_str(&yaml).context(BrokenSnafu { secret })?;
     let people: BTreeSet<String> = inside.users.iter().map(|user| user.name.to_string()).collect();

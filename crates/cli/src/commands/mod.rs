@@ -1,5 +1,6 @@
 //! One file per command: its arguments, and what it does with them.
 
+pub mod approve;
 pub mod completion;
 pub mod credentials;
 pub mod down;

@@ -5,14 +5,17 @@ use std::fmt::Write as _;
 use kube::ResourceExt;
 use kube::core::ApiResource;
 use oaas_api::names;
-use oaas_render::Objects;
 use oaas_render::objects::{Kind, Visit};
+use oaas_render::{ANNOTATION_REPLICAS_APPLIED, ANNOTATION_REPLICAS_GIVEN, Objects};
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
 /// Annotation about `replicas`. On a desired object `pinned` means [`Replicas::Pinned`] and is not sent; on a live one
 /// `set` says that the field manager of replicas has set them once.
 pub const ANNOTATION_REPLICAS: &str = "oaas.dev/replicas";
+
+/// Kinds that start pods.
+pub(super) const RUN_PODS: [&str; 5] = ["Job", "CronJob", "StatefulSet", "DaemonSet", "Deployment"];
 
 /// Which object: kind and name; the namespace is the cloud's.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -64,7 +67,12 @@ pub struct Desired {
     pub mode: Mode,
     /// Its replicas.
     pub replicas: Replicas,
+    /// An annotation that is written together with the count, by the same field manager: its name and value.
+    pub recorded: Option<(&'static str, String)>,
 }
+
+/// Annotations that say something of a count, and are true only together with it.
+const RECORDED: [&str; 2] = [ANNOTATION_REPLICAS_APPLIED, ANNOTATION_REPLICAS_GIVEN];
 
 /// Every object as a request, in the order of [`Objects::visit`]. `namespace` and `labels` are put on each.
 pub fn desired(objects: &Objects, namespace: &str, labels: &[(&str, &str)]) -> Vec<Desired> {
@@ -103,8 +111,11 @@ pub fn desired_one<K: Kind>(object: &K, namespace: Option<&str>, labels: &[(&str
         _ => Mode::Apply,
     };
     let pinned = take(ANNOTATION_REPLICAS).as_deref() == Some("pinned");
+    let mut recorded = None;
     if let Some(Value::Object(all)) = annotations {
         all.remove(ANNOTATION_REPLICAS);
+        let mut take = |name| Some((name, all.remove(name)?.as_str()?.to_owned()));
+        recorded = RECORDED.into_iter().find_map(&mut take);
     }
     let replicas =
         match root.get_mut("spec").and_then(Value::as_object_mut).and_then(|spec| spec.remove("replicas")) {
@@ -115,7 +126,7 @@ pub fn desired_one<K: Kind>(object: &K, namespace: Option<&str>, labels: &[(&str
     encode_string_data(root);
     let hash = hash(&body);
     body["metadata"]["annotations"][names::ANNOTATION_APPLIED] = json!(hash);
-    Desired { key: Key { kind: resource.kind.clone(), name }, resource, body, hash, mode, replicas }
+    Desired { key: Key { kind: resource.kind.clone(), name }, resource, body, hash, mode, replicas, recorded }
 }
 
 struct Collect<'a> {

@@ -9,7 +9,7 @@
 //!   them. (The hash alone would miss what others changed; the fields alone would miss one that was taken away.)
 //! - `replicas` is never applied by the main field manager; a second one sets it when the object is created and while
 //!   it is pinned, and never lets go of it.
-//! - Credentials and Jobs are created, never patched. Data is never pruned.
+//! - Credentials and Jobs are created, never patched. Data is never pruned, nor what pods of a former template need.
 //! - One object that cannot be applied stops only the workloads whose pods name it: they stay as they are, with what
 //!   their former revision uses.
 //! - Nothing is written while the fence is closed.
@@ -20,6 +20,7 @@
 //! pods run on.
 
 mod desired;
+mod in_use;
 mod quantity;
 mod subset;
 mod uses;
@@ -41,6 +42,7 @@ use snafu::{IntoError, Snafu};
 use crate::cache::{Cache, LiveMeta, Watched};
 use crate::fence::{Fence, NotLeader};
 use crate::metrics::Metrics;
+use desired::RUN_PODS;
 pub use desired::{ANNOTATION_REPLICAS, Desired, Key, Mode, Replicas, desired, desired_one, hash};
 pub use subset::first_difference;
 pub use uses::uses;
@@ -196,8 +198,11 @@ impl Applier {
         let labels = owner.labels();
         let all = desired(objects, &owner.namespace, &labels);
         let mut keep: BTreeSet<Key> = all.iter().map(|object| object.key.clone()).collect();
-        keep.extend(desired(held, &owner.namespace, &[]).into_iter().map(|object| object.key));
+        let held = desired(held, &owner.namespace, &[]);
+        keep.extend(held.iter().map(|object| object.key.clone()));
         let mut applied = Applied::default();
+        let workloads: Vec<Desired> =
+            all.iter().filter(|object| RUN_PODS.contains(&object.resource.kind.as_str())).cloned().collect();
         // Pods start when their workload exists, so what they mount and whom they call comes first.
         let (runs, rest): (Vec<_>, Vec<_>) =
             all.into_iter().partition(|object| RUN_PODS.contains(&object.resource.kind.as_str()));
@@ -211,8 +216,16 @@ impl Applier {
         self.metrics.unchanged.inc_by(applied.unchanged as u64);
         let former = applied.failed.iter().map(WriteError::key).chain(&applied.left);
         keep.extend(former.flat_map(|key| self.used_by_live(owner, key)).collect::<Vec<_>>());
+        let live = |key: &Key| self.cache.kind(&key.kind)?.live(&owner.namespace, &key.name);
+        let pods = self.cache.pods_of(&owner.namespace, &owner.name);
+        let unsettled = in_use::unsettled(&workloads, &held, live, &pods);
+        let in_use = |key: &Key, meta: &LiveMeta| {
+            let component = meta.labels.get(names::LABEL_COMPONENT);
+            in_use::gives(key) && component.is_some_and(|component| unsettled.contains(component))
+        };
         let superfluous = |_: &dyn Watched, key: &Key, meta: &LiveMeta| {
             !keep.contains(key)
+                && !in_use(key, meta)
                 && meta.labels.get(names::LABEL_OWNER) == Some(&owner.uid)
                 && !outlives(key, meta)
         };
@@ -348,9 +361,6 @@ impl Applier {
     }
 }
 
-/// Kinds that start pods.
-const RUN_PODS: [&str; 5] = ["Job", "CronJob", "StatefulSet", "DaemonSet", "Deployment"];
-
 /// Volumes and whatever is marked outlive their cloud, unless its deletion policy says otherwise.
 fn outlives(key: &Key, meta: &LiveMeta) -> bool {
     key.kind == "PersistentVolumeClaim" || meta.labels.contains_key(names::LABEL_DATA)
@@ -398,15 +408,21 @@ fn step(object: &Desired, live: Option<&Value>) -> Step {
         let same = object.resource.kind == "Job" || first_difference(&labels, live).is_none();
         return if same { Step::Nothing } else { Step::Adopt };
     }
+    if live["immutable"] == json!(true) {
+        // Named by what is in it, and nobody may change it.
+        return Step::Nothing;
+    }
     if object.resource.kind == "StatefulSet" && claims_differ(&object.body, live) {
         return if live["metadata"]["deletionTimestamp"].is_null() { Step::Replace } else { Step::Wait };
     }
+    let annotations = &live["metadata"]["annotations"];
+    let recorded = object.recorded.as_ref().is_none_or(|(name, value)| annotations[*name] == json!(value));
     let replicas = match object.replicas {
-        Replicas::Pinned(count) if live["spec"]["replicas"].as_i64() != Some(count) => Some(count),
-        // Created, but the operator was stopped before it set the count.
-        Replicas::Initial(count) if live["metadata"]["annotations"][ANNOTATION_REPLICAS].is_null() => {
+        Replicas::Pinned(count) if live["spec"]["replicas"].as_i64() != Some(count) || !recorded => {
             Some(count)
         }
+        // Created, but the operator was stopped before it set the count.
+        Replicas::Initial(count) if annotations[ANNOTATION_REPLICAS].is_null() => Some(count),
         _ => None,
     };
     if first_difference(&object.body, live).is_some() {
@@ -457,6 +473,9 @@ pub(crate) async fn write_one(
     let scale = |count: i64| {
         let mut body = identity();
         body["metadata"] = json!({ "name": name, "annotations": { ANNOTATION_REPLICAS: "set" } });
+        if let Some((annotation, value)) = &object.recorded {
+            body["metadata"]["annotations"][*annotation] = json!(value);
+        }
         body["spec"] = json!({ "replicas": count });
         apply("scale", names::MANAGER_SCALE, body)
     };

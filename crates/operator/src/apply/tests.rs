@@ -17,6 +17,7 @@ fn object(mode: Mode, replicas: Replicas) -> Desired {
         hash: "h1".into(),
         mode,
         replicas,
+        recorded: None,
     }
 }
 
@@ -44,6 +45,23 @@ fn replicas_alone_are_a_step_of_their_own() {
     let mut unset = live(Some(1));
     unset["metadata"]["annotations"].as_object_mut().unwrap().remove(ANNOTATION_REPLICAS);
     assert_eq!(step(&object(Mode::Apply, Replicas::Initial(3)), Some(&unset)), Step::Scale { replicas: 3 });
+}
+
+/// The count and what is recorded of it are one request: an operator that is stopped between two would else take its own
+/// change for somebody's.
+#[test]
+fn what_is_recorded_of_a_count_is_written_with_it() {
+    let wanted = |count: i64, recorded: &str| {
+        let mut object = object(Mode::Apply, Replicas::Pinned(count));
+        object.recorded = Some((oaas_render::ANNOTATION_REPLICAS_APPLIED, recorded.into()));
+        object
+    };
+    let mut there = live(Some(1));
+    assert_eq!(step(&wanted(1, "1"), Some(&there)), Step::Scale { replicas: 1 }, "nothing is recorded");
+    there["metadata"]["annotations"][oaas_render::ANNOTATION_REPLICAS_APPLIED] = json!("1");
+    assert_eq!(step(&wanted(1, "1"), Some(&there)), Step::Nothing);
+    assert_eq!(step(&wanted(3, "3"), Some(&there)), Step::Scale { replicas: 3 });
+    assert_eq!(step(&wanted(1, "3"), Some(&there)), Step::Scale { replicas: 1 });
 }
 
 #[test]
@@ -75,6 +93,15 @@ fn what_is_created_once_is_never_patched_but_adopted() {
     assert_eq!(step(&object(Mode::Create, Replicas::None), Some(&kept)), Step::Nothing);
     kept["metadata"]["labels"]["oaas.dev/owner-uid"] = json!("0");
     assert_eq!(step(&object(Mode::Create, Replicas::None), Some(&kept)), Step::Adopt);
+}
+
+#[test]
+fn what_cannot_change_is_not_written_again() {
+    let mut fixed = live(None);
+    fixed["metadata"]["annotations"]["oaas.dev/applied-hash"] = json!("h0");
+    assert_eq!(step(&object(Mode::Apply, Replicas::None), Some(&fixed)), Step::Apply { replicas: None });
+    fixed["immutable"] = json!(true);
+    assert_eq!(step(&object(Mode::Apply, Replicas::None), Some(&fixed)), Step::Nothing);
 }
 
 fn with_claim(mut object: Value, class: Option<&str>, size: &str) -> Value {

@@ -12,16 +12,18 @@ use kube::{Client, ResourceExt};
 use oaas_api::openstack::DeletionPolicy;
 use oaas_api::{OpenStack, names};
 use oaas_catalog::Catalog;
-use oaas_plan::{Cluster, Images};
+use oaas_plan::{Cluster, CredentialSpec, Images};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use super::acting::{AGAIN, Access, Declared, Inside, LIMIT, Registrations, SOON};
-use super::decide::{DATABASE_LIVED, Make, Plan, decide};
-use super::generate::generate;
+use super::decide::{Make, Plan, World, decide};
+use super::generate::{Values, generate};
+use super::known::DATABASE_LIVED;
 use super::status::{component_statuses, not_applied, status};
+use crate::actions::{ActionError, ActionRequest};
 use crate::apply::Applied;
-use crate::brain::{ActionError, ActionRequest, Brain, Decision, Report, Wanted};
+use crate::brain::{Brain, Decision, Report, Wanted};
 use crate::observe::Observed;
 
 /// One ensure.
@@ -62,9 +64,14 @@ impl CloudBrain {
     fn plan(&self, observed: &Observed) -> Plan {
         let seen = self.inside(&observed.cloud).seen();
         let now = SystemTime::now();
-        decide(&self.catalog, &self.images, &self.cluster, observed, &seen, &|spec, authority| {
-            generate(spec, authority, now)
-        })
+        let generate = |spec: &CredentialSpec, authority: Option<&Values>| generate(spec, authority, now);
+        let world = World {
+            catalog: &self.catalog,
+            images: &self.images,
+            cluster: &self.cluster,
+            generate: &generate,
+        };
+        decide(&world, observed, &seen)
     }
 }
 
@@ -88,7 +95,7 @@ impl Brain for CloudBrain {
             let count = applied.map_or(0, |applied| applied.failed.len());
             not_applied(&mut report.status, count, &first.in_full());
         }
-        if let Plan::Make(make) = plan {
+        if let Some(make) = &plan.make {
             report.components = component_statuses(make);
             report.look_again = make
                 .due
@@ -105,8 +112,7 @@ impl Brain for CloudBrain {
         if observed.cloud.spec.deletion_policy != DeletionPolicy::Delete || !lived {
             return Vec::new();
         }
-        let Plan::Make(make) = self.plan(observed) else { return Vec::new() };
-        let Some(access) = make.access else { return Vec::new() };
+        let Some(access) = self.plan(observed).make.and_then(|make| make.access) else { return Vec::new() };
         vec![ActionRequest {
             key: "farewell".to_owned(),
             refresh: None,
@@ -138,7 +144,7 @@ impl Brain for CloudBrain {
 fn decision(plan: Plan, observed: &Observed) -> Decision<Action, Plan> {
     let mut decision =
         Decision { ledger: None, objects: None, delete: Vec::new(), actions: Vec::new(), plan };
-    let Plan::Make(make) = &mut decision.plan else { return decision };
+    let Some(make) = &mut decision.plan.make else { return decision };
     if observed.cloud.spec.paused {
         return decision;
     }
@@ -214,7 +220,6 @@ mod tests {
     use oaas_plan::Image;
 
     use super::super::acting::Seen;
-    use super::super::generate::Values;
     use super::*;
 
     fn decided(paused: bool) -> Decision<Action, Plan> {
@@ -229,14 +234,13 @@ mod tests {
             "spec": { "release": "2026.1", "paused": paused },
         });
         let observed = Observed::of(Arc::new(serde_json::from_value(resource).unwrap()));
-        let plan = decide(
-            &catalog,
-            &images,
-            &oaas_plan::Cluster::default(),
-            &observed,
-            &Seen::default(),
-            &|_, _| Ok(Values::new()),
-        );
+        let world = World {
+            catalog: &catalog,
+            images: &images,
+            cluster: &Cluster::default(),
+            generate: &|_, _| Ok(Values::new()),
+        };
+        let plan = decide(&world, &observed, &Seen::default());
         decision(plan, &observed)
     }
 
@@ -244,7 +248,7 @@ mod tests {
     fn a_paused_cloud_is_left_alone() {
         assert!(decided(false).objects.is_some_and(|wanted| !wanted.apply.is_empty()));
         let paused = decided(true);
-        assert!(matches!(paused.plan, Plan::Make(_)), "it is planned, for its status");
+        assert!(paused.plan.make.is_some(), "it is planned, for its status");
         assert!(paused.objects.is_none() && paused.ledger.is_none());
         assert!(paused.delete.is_empty() && paused.actions.is_empty());
     }

@@ -7,11 +7,11 @@ use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, StatefulSet};
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{Node as ClusterNode, PersistentVolumeClaim, Service};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use oaas_api::{OpenStackComponent, Reason, names};
+use oaas_api::{Reason, names};
 use oaas_diagnosis::trouble::gravest;
 use oaas_feedback::brief;
 use oaas_plan::{ClaimState, ComponentState, JobState, Node, PodsMade};
-use oaas_render::{ANNOTATION_HASH, ANNOTATION_IMAGE, ANNOTATION_PODS, ANNOTATION_REPLICAS_APPLIED};
+use oaas_render::{ANNOTATION_HASH, ANNOTATION_IMAGE, ANNOTATION_PODS};
 
 use crate::observe::Observed;
 
@@ -211,26 +211,6 @@ pub fn own_node_ports<'a>(services: impl Iterator<Item = &'a Service>) -> BTreeM
         })
     });
     ports.collect()
-}
-
-/// Replica counts that somebody set by scaling: component → count. Scaling the `OpenStackComponent` is the usual way;
-/// scaling a deployment directly wins over it, since that is the newer of the two wherever they differ from what was
-/// applied last.
-pub fn scaled(components: &[Arc<OpenStackComponent>], deployments: &[Deployment]) -> BTreeMap<String, u32> {
-    let of = |component: &Arc<OpenStackComponent>| {
-        Some((name(&component.metadata), u32::try_from(component.spec.replicas?).ok()?))
-    };
-    let mut found: BTreeMap<String, u32> = components.iter().filter_map(of).collect();
-    for deployment in deployments {
-        let annotations = deployment.metadata.annotations.as_ref();
-        let applied = annotations.and_then(|all| all.get(ANNOTATION_REPLICAS_APPLIED)?.parse::<i32>().ok());
-        if let (Some(applied), Some(live)) = (applied, deployment.spec.replicas)
-            && applied != live
-        {
-            found.insert(name(&deployment.metadata), count(Some(live)));
-        }
-    }
-    found
 }
 
 #[cfg(test)]

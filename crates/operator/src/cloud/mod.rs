@@ -4,10 +4,12 @@ pub mod acting;
 pub mod brain;
 pub mod certificates;
 pub mod content;
+pub mod counts;
 pub mod credentials;
 pub mod decide;
 pub mod facts;
 pub mod generate;
+pub mod known;
 pub mod rolls;
 pub mod status;
 

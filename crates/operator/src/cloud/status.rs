@@ -5,56 +5,93 @@ use std::collections::BTreeMap;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use oaas_api::status::{ComponentSummary, Endpoints, Part, PlanReport, Wait};
 use oaas_api::{ConditionType, OpenStackComponentStatus, OpenStackStatus, Phase, Reason, names};
-use oaas_plan::Problem;
+use oaas_plan::{Change, Problem};
 
 use super::acting::Seen;
-use super::decide::{Make, Plan};
+use super::decide::{Make, Plan, Verdict};
 
 /// The newest status, from the plan and what was found inside the cloud.
 pub fn status(plan: &Plan, seen: &Seen, before: Option<&OpenStackStatus>, paused: bool) -> OpenStackStatus {
     let before = before.cloned().unwrap_or_default();
     let mut status = OpenStackStatus { conditions: Vec::new(), ..before.clone() };
-    let conditions = &mut status.conditions;
-    match plan {
-        Plan::Refused(problems) => {
+    if let Some(make) = &plan.make {
+        making(make, seen, &before, paused, &mut status);
+    } else {
+        // What runs goes on running; nothing newer is known of it.
+        let stays = |condition: &&Condition| condition.type_ == ConditionType::Ready.as_str();
+        status.conditions = before.conditions.iter().filter(stays).cloned().collect();
+    }
+    judged(&plan.verdict, &mut status);
+    status
+}
+
+/// What is said of the resource, over what is said of the state that is in force.
+fn judged(verdict: &Verdict, status: &mut OpenStackStatus) {
+    let valid = "the resource is valid".to_owned();
+    let mut say = |kind, holds, reason, words: String| {
+        status.conditions.retain(|condition| condition.type_ != ConditionType::as_str(kind));
+        add(&mut status.conditions, kind, holds, reason, words);
+    };
+    match verdict {
+        Verdict::Accepted => {}
+        Verdict::Refused(problems) => {
             let lines: Vec<String> = problems.iter().map(ToString::to_string).collect();
-            let reason = Problem::reason_of(problems);
-            add(conditions, ConditionType::Accepted, false, reason, lines.join("\n"));
-            // What runs goes on running.
-            let ready =
-                before.conditions.iter().find(|condition| condition.type_ == ConditionType::Ready.as_str());
-            conditions.extend(ready.cloned());
-            if before.components.is_empty() {
+            say(ConditionType::Accepted, false, Problem::reason_of(problems), lines.join("\n"));
+            if status.components.is_empty() {
                 status.phase = Some(Phase::Refused);
             }
             status.waiting_for = lines.first().cloned();
-            status.plan = Some(PlanReport { refusals: lines, ..before.plan.unwrap_or_default() });
+            status.plan.get_or_insert_default().refusals = lines;
         }
-        Plan::CredentialsLost(lost) => {
+        Verdict::Waits(waiting) => {
+            let words = format!(
+                "the plan {} waits for approval; `oaas approve {}` approves it, the state before it stays in force",
+                waiting.hash, waiting.hash
+            );
+            say(ConditionType::Accepted, false, Reason::WaitsForApproval, words.clone());
+            status.phase = Some(Phase::WaitingForApproval);
+            status.waiting_for = Some(words);
+            let plan = status.plan.get_or_insert_default();
+            plan.hash.clone_from(&waiting.hash);
+            plan.changes = told(&waiting.changes);
+            plan.warnings = waiting.warnings.iter().map(ToString::to_string).collect();
+        }
+        Verdict::CredentialsLost(lost) => {
             let hint = "put the Secret back from a backup; nothing is generated anew by itself. `oaas rotate` says what can \
                         be made anew without it, and how";
-            add(conditions, ConditionType::Accepted, true, Reason::Valid, "the resource is valid".into());
-            add(conditions, ConditionType::Ready, false, Reason::CredentialsLost, lost.join("\n"));
+            say(ConditionType::Accepted, true, Reason::Valid, valid);
+            say(ConditionType::Ready, false, Reason::CredentialsLost, lost.join("\n"));
             let words = format!("{}; {hint}", lost.join("\n"));
-            add(conditions, ConditionType::Degraded, true, Reason::CredentialsLost, words);
+            say(ConditionType::Degraded, true, Reason::CredentialsLost, words);
             status.phase = Some(Phase::Degraded);
             status.waiting_for = lost.first().cloned();
         }
-        Plan::Failed(why) => {
-            add(conditions, ConditionType::Accepted, true, Reason::Valid, "the resource is valid".into());
-            add(conditions, ConditionType::Progressing, true, Reason::Applying, why.clone());
+        Verdict::Failed(why) => {
+            say(ConditionType::Accepted, true, Reason::Valid, valid);
+            say(ConditionType::Progressing, true, Reason::Applying, why.clone());
             status.waiting_for = Some(why.clone());
         }
-        Plan::Make(make) => making(make, seen, &before, paused, &mut status),
     }
-    status
+}
+
+/// Changes, a line each; not more than a status should carry.
+fn told(changes: &[Change]) -> Vec<String> {
+    const MOST: usize = 60;
+    let mut lines: Vec<String> = changes.iter().take(MOST).map(ToString::to_string).collect();
+    if changes.len() > MOST {
+        lines.push(format!("and {} more, which `oaas plan` tells", changes.len() - MOST));
+    }
+    lines
 }
 
 fn making(make: &Make, seen: &Seen, before: &OpenStackStatus, paused: bool, status: &mut OpenStackStatus) {
     let report = &make.report;
     let (ready, all) = (report.ready(), report.items.len());
     let complete = ready == all;
-    let was_up = matches!(before.phase, Some(Phase::Ready | Phase::Degraded | Phase::Changing));
+    let was_up = matches!(
+        before.phase,
+        Some(Phase::Ready | Phase::Degraded | Phase::Changing | Phase::WaitingForApproval)
+    );
     let changing = report.items.iter().any(|item| matches!(item.why, Some((Reason::Rolling, _))));
     let phase = match (paused, complete, was_up) {
         (true, _, _) => Phase::Paused,
@@ -70,7 +107,7 @@ fn making(make: &Make, seen: &Seen, before: &OpenStackStatus, paused: bool, stat
     status.phase = Some(phase);
     status.ready = Some(format!("{ready}/{all}"));
     status.waiting_for = waiting.as_ref().map(|(_, words)| words.clone());
-    status.plan_hash = Some(make.blueprint.hash());
+    status.plan_hash = Some(make.hash.clone());
     status.components = report
         .items
         .iter()
@@ -95,8 +132,9 @@ fn making(make: &Make, seen: &Seen, before: &OpenStackStatus, paused: bool, stat
     status.servers.clone_from(&seen.servers);
     status.credentials.clone_from(&make.credentials);
     status.plan = Some(PlanReport {
-        hash: make.blueprint.hash(),
-        changes: Vec::new(),
+        hash: make.hash.clone(),
+        changes: told(&make.changes),
+        warnings: make.warnings.iter().map(ToString::to_string).collect(),
         waits: report
             .items
             .iter()

@@ -185,7 +185,7 @@ pub(super) fn ask<B: Brain>(
     context: &Arc<Context<B>>,
     cloud: &Arc<OpenStack>,
     owner: &Owner,
-    wanted: &[crate::brain::ActionRequest<B::Action>],
+    wanted: &[crate::actions::ActionRequest<B::Action>],
     now: Timestamp,
 ) -> Option<Timestamp> {
     let act = |action| context.brain.act(Arc::clone(cloud), action);

@@ -6,6 +6,7 @@ use k8s_openapi::api::admissionregistration::v1::{
     Validation,
 };
 use kube::core::ObjectMeta;
+use oaas_api::names;
 
 use super::InstallOptions;
 use crate::controller::REGISTRY;
@@ -16,6 +17,7 @@ pub(super) type Policy = (ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBi
 /// What is matched.
 struct Match {
     group: &'static str,
+    version: &'static str,
     resource: &'static str,
     operation: &'static str,
     conditions: Vec<(&'static str, String)>,
@@ -23,7 +25,7 @@ struct Match {
 
 /// Every policy.
 pub(super) fn policies(options: &InstallOptions) -> Vec<Policy> {
-    vec![scale(options), replicas(options), definitions(options)]
+    vec![scale(options), replicas(options), members(options), definitions(options)]
 }
 
 fn not_the_operator(options: &InstallOptions) -> (&'static str, String) {
@@ -31,22 +33,26 @@ fn not_the_operator(options: &InstallOptions) -> (&'static str, String) {
     ("not-the-operator", format!("request.userInfo.username != '{user}'"))
 }
 
+/// The component knows whether its members vote, and refuses for those that do.
+const THROUGH_COMPONENT: &str = "'members must join and leave in order, so scale the component instead, which says if that \
+                                 can be done while it runs: kubectl scale -n ' + request.namespace + ' oscomp/' + \
+                                 request.name + ' --replicas=' + string(object.spec.replicas)";
+
 /// `kubectl scale statefulset`: members must join and leave in order, so it goes through the component.
 fn scale(options: &InstallOptions) -> Policy {
     let ours = "has(object.status.selector) && object.status.selector.contains('oaas.dev/cloud=')".to_owned();
     let what = Match {
         group: "apps",
+        version: "v1",
         resource: "statefulsets/scale",
         operation: "UPDATE",
         conditions: vec![not_the_operator(options), ("ours", ours)],
     };
-    let hint = "'members must join and leave in order, so scale the component instead: kubectl scale -n ' + \
-                request.namespace + ' oscomp/' + request.name + ' --replicas=' + string(object.spec.replicas)";
     policy(
         "oaas-scale-through-component",
         what,
         "object.spec.replicas == oldObject.spec.replicas",
-        hint,
+        THROUGH_COMPONENT,
         None,
     )
 }
@@ -56,19 +62,36 @@ fn replicas(options: &InstallOptions) -> Policy {
     let ours = "has(object.metadata.labels) && 'oaas.dev/cloud' in object.metadata.labels".to_owned();
     let what = Match {
         group: "apps",
+        version: "v1",
         resource: "statefulsets",
         operation: "UPDATE",
         conditions: vec![not_the_operator(options), ("ours", ours)],
     };
-    let hint = "'members must join and leave in order, so scale the component instead: kubectl scale -n ' + \
-                request.namespace + ' oscomp/' + request.name + ' --replicas=' + string(object.spec.replicas)";
     policy(
         "oaas-replicas-through-component",
         what,
         "object.spec.replicas == oldObject.spec.replicas",
-        hint,
+        THROUGH_COMPONENT,
         None,
     )
+}
+
+/// Who could change what is noted of the members of a component that votes could scale it.
+fn members(options: &InstallOptions) -> Policy {
+    let what = Match {
+        group: names::GROUP,
+        version: names::VERSION,
+        resource: "openstackcomponents",
+        operation: "UPDATE",
+        conditions: vec![
+            not_the_operator(options),
+            ("votes", "has(oldObject.spec) && has(oldObject.spec.members)".to_owned()),
+        ],
+    };
+    let hint = "object.spec.component + ' has ' + string(oldObject.spec.members) + ' members that vote; the operator \
+                alone writes how many there are'";
+    let rule = "has(object.spec.members) && object.spec.members == oldObject.spec.members";
+    policy("oaas-members-are-noted", what, rule, hint, None)
 }
 
 /// Deleting a definition would delete every cloud with it.
@@ -76,6 +99,7 @@ fn definitions(options: &InstallOptions) -> Policy {
     let ours = "request.name in ['openstacks.oaas.dev', 'openstackcomponents.oaas.dev']".to_owned();
     let what = Match {
         group: "apiextensions.k8s.io",
+        version: "v1",
         resource: "customresourcedefinitions",
         operation: "DELETE",
         conditions: vec![("ours", ours)],
@@ -97,7 +121,7 @@ fn policy(name: &str, what: Match, rule: &str, message: &str, registry: Option<&
         match_constraints: Some(MatchResources {
             resource_rules: Some(vec![NamedRuleWithOperations {
                 api_groups: one(what.group),
-                api_versions: one("v1"),
+                api_versions: one(what.version),
                 resources: one(what.resource),
                 operations: one(what.operation),
                 ..NamedRuleWithOperations::default()

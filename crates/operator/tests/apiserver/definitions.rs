@@ -36,7 +36,7 @@ async fn definitions_rules_and_policies() {
     let cluster = Cluster::start().await;
     let client = cluster.client().await;
     let first = install(&client, &options(), &Task::silent()).await.unwrap();
-    assert_eq!(first.written.len(), 2 + 1 + 8 + 6, "{:?}", first.written);
+    assert_eq!(first.written.len(), 2 + 1 + 8 + 8, "{:?}", first.written);
     let second = install(&client, &options(), &Task::silent()).await.unwrap();
     assert_eq!(second.written, Vec::<String>::new(), "a second installation writes nothing");
 
@@ -93,6 +93,7 @@ fn rules(cluster: &Cluster) {
 fn scaling(cluster: &Cluster) {
     for yaml in [
         component("rabbitmq", "replicas: 1, quorum: true"),
+        component("galera", "replicas: 1, members: 1, quorum: true"),
         component("nova-compute", "scaling: Nodes"),
         component("ovn-northd", "scaling: Fixed, replicas: 1"),
     ] {
@@ -106,6 +107,11 @@ fn scaling(cluster: &Cluster) {
     assert_eq!(count, "3");
     let (ok, output) = scale("oscomp/rabbitmq", 4);
     assert!(!ok && output.contains("replicas must be odd"), "{output}");
+    let (ok, output) = scale("oscomp/galera", 3);
+    assert!(
+        !ok && output.contains("\"galera\" is invalid") && output.contains("join and leave one at a time"),
+        "{output}"
+    );
     let (ok, output) = scale("oscomp/ovn-northd", 3);
     assert!(!ok && output.contains("cannot be scaled"), "{output}");
     let yaml = component("nova-compute", "scaling: Nodes, replicas: 2");
@@ -140,6 +146,14 @@ async fn policies(cluster: &Cluster) {
     })
     .await;
     assert!(output.contains("oscomp/galera --replicas=5"), "{output}");
+    let patch = "{\"spec\":{\"members\":3,\"replicas\":3}}";
+    let output = eventually("the policy about members", 20, || async {
+        let (ok, output) =
+            cluster.kubectl(&["patch", "oscomp", "galera", "--type=merge", "--dry-run=server", "-p", patch]);
+        (!ok).then_some(output)
+    })
+    .await;
+    assert!(output.contains("galera has 1 members that vote"), "{output}");
     let (ok, output) = cluster.kubectl(&["scale", "sts/theirs", "--replicas=3"]);
     assert!(ok, "other people's stateful sets are none of our business: {output}");
     let (ok, output) = cluster.kubectl(&[

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use oaas_api::OpenStackSpec;
 use oaas_catalog::Catalog;
 use oaas_plan::{
-    Blueprint, CloudId, ComponentState, ContentState, CredentialKind, Credentials, Gates, Image, Images,
+    Blueprint, CloudId, ComponentState, ContentState, CredentialKind, Credentials, DesiredState, Gates, Image, Images,
     Inputs, JobState, Node, Observed, PodsMade, Sensitive, UserSecrets,
 };
 use oaas_render::{ANNOTATION_HASH, ANNOTATION_IMAGE, ANNOTATION_PODS, Rendered};
@@ -102,6 +102,14 @@ impl Cloud {
 
     pub fn blueprint(&self) -> Blueprint {
         self.with_inputs(oaas_plan::blueprint).expect("plans")
+    }
+
+    /// What is desired.
+    #[allow(dead_code)]
+    pub fn state(&self) -> DesiredState {
+        let state =
+            |inputs: &Inputs<'_>| oaas_plan::desired_state(inputs, &oaas_render::templates).expect("plans");
+        self.with_inputs(state)
     }
 
     /// What is applied now.
