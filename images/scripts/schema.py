@@ -27,8 +27,9 @@ OUT = pathlib.Path("/usr/share/oaas/schema")
 WORK = pathlib.Path("/tmp/schema")
 SOCKET = "/tmp/schema/mysqld.sock"
 TABLE = "alembic_version"
-# What devstack and the installation guides create databases with; names that clouds use too.
-CHARSET, COLLATION = "utf8mb3", "utf8mb3_general_ci"
+# What clouds create their databases with. Migrations say `utf8`, which the server takes for this as long as no old mode says
+# otherwise; in `utf8mb3` a name with a character of four bytes is an internal error.
+CHARSET, COLLATION = "utf8mb4", "utf8mb4_uca1400_ai_ci"
 # Cells as templates: nova fills in the parts of its own [database]/connection and transport_url.
 CELL_DATABASE = "{scheme}://{username}:{password}@{hostname}:{port}/%s?{query}"
 CELL_BUS = "{scheme}://{username}:{password}@{hostname}:{port}/{path}?{query}"
@@ -75,7 +76,7 @@ def start_server():
         server(
             "mariadbd", "--no-defaults", "--user=root", "--datadir=/tmp/schema/data", f"--socket={SOCKET}", "--skip-networking",
             "--innodb-flush-log-at-trx-commit=0", "--innodb-doublewrite=0", "--innodb-log-file-size=64M",
-            f"--character-set-server={CHARSET}", f"--collation-server={COLLATION}", "--pid-file=/tmp/schema/pid",
+            f"--character-set-server={CHARSET}", f"--collation-server={COLLATION}", "--old-mode=", "--pid-file=/tmp/schema/pid",
         ),
         stdout=subprocess.DEVNULL,
         stderr=open(WORK / "mariadbd.log", "w"),
@@ -98,7 +99,7 @@ def config(file, sections):
 
 
 def url(database):
-    return f"mysql+pymysql://root@localhost:3306/{database}?unix_socket={SOCKET}"
+    return f"mysql+pymysql://root@localhost:3306/{database}?charset={CHARSET}&unix_socket={SOCKET}"
 
 
 def plain(made_of):
@@ -134,14 +135,14 @@ def check_cells(manage):
         "probe.conf",
         {
             "api_database": {"connection": url("nova_api")},
-            "database": {"connection": "mysql+pymysql://nova_g1:pw@db.example:3306/nova?charset=utf8&ssl_ca=/ca"},
+            "database": {"connection": "mysql+pymysql://nova_g1:pw@db.example:3306/nova?charset=utf8mb4&ssl_ca=/ca"},
             "DEFAULT": {"transport_url": "rabbit://nova_g1:pw2@mq.example:5671/nova?ssl=1"},
         },
     )
     told = service(manage, "--config-file", probe, "cell_v2", "list_cells", "--verbose")
     for wanted in (
-        "mysql+pymysql://nova_g1:pw@db.example:3306/nova_cell0?charset=utf8&ssl_ca=/ca",
-        "mysql+pymysql://nova_g1:pw@db.example:3306/nova?charset=utf8&ssl_ca=/ca",
+        "mysql+pymysql://nova_g1:pw@db.example:3306/nova_cell0?charset=utf8mb4&ssl_ca=/ca",
+        "mysql+pymysql://nova_g1:pw@db.example:3306/nova?charset=utf8mb4&ssl_ca=/ca",
         "rabbit://nova_g1:pw2@mq.example:5671/nova?ssl=1",
     ):
         if wanted not in re.sub(r"\s", "", told):

@@ -193,7 +193,7 @@ impl<'a> World<'a> {
         let password = self.secret(&self.secret_name(&base), "password");
         let user = account(&owner.name, newest(self.inputs, &base));
         format!(
-            "mysql+pymysql://{user}:{}@{host}:{port}/{database}?charset=utf8&ssl_ca=/etc/oaas/tls/ca.crt",
+            "mysql+pymysql://{user}:{}@{host}:{port}/{database}?charset=utf8mb4&ssl_ca=/etc/oaas/tls/ca.crt",
             percent_encode(&password)
         )
     }

@@ -44,7 +44,7 @@ fn snapshot(network: &Network, tables: usize, head: &str) {
         Sha256::digest(&packed).iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"));
     network.file("nova_api.sql.zst", packed);
     let index = json!({"nova_api": {"heads": [head], "table": "alembic_version", "sha256": digest, "mariadb": "11.8",
-        "charset": "utf8mb3", "collation": "utf8mb3_general_ci", "bytes": 1}});
+        "charset": "utf8mb4", "collation": "utf8mb4_uca1400_ai_ci", "bytes": 1}});
     network.file("index.json", index.to_string());
 }
 

@@ -108,7 +108,7 @@ struct Snapshot {
 }
 
 fn default_charset() -> String {
-    "utf8mb3".to_owned()
+    "utf8mb4".to_owned()
 }
 
 impl Role for LoadSchema {
