@@ -3,27 +3,19 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
-/// The table that says how far a load came.
-pub const MARKER: &str = "oaas_schema_load";
+/// The table that is there while a load goes on, and only then: what a service does with all tables of its database
+/// (`nova-manage db archive_deleted_rows`) meets its own alone.
+pub const MARKER: &str = "oaas_schema_loading";
 
 /// What a database holds.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Found {
     /// Its tables, the marker apart.
     pub tables: BTreeSet<String>,
-    /// How far a load came, where one was begun.
-    pub marker: Option<Marker>,
+    /// Was a load begun that did not end?
+    pub loading: bool,
     /// The revisions recorded in it, where it has the table for them.
     pub revisions: Option<BTreeSet<String>>,
-}
-
-/// How far a load came.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Marker {
-    /// It began and did not end.
-    Loading,
-    /// It ended.
-    Done,
 }
 
 /// What to do with a database.
@@ -68,10 +60,10 @@ impl fmt::Display for Decision {
 
 /// Decide by what is in a database and the heads that the image knows.
 pub fn decide(found: &Found, heads: &BTreeSet<String>) -> Decision {
-    match (found.marker, found.tables.is_empty()) {
-        (Some(Marker::Loading), _) => Decision::Reload,
-        (_, true) => Decision::Load,
-        (_, false) => match &found.revisions {
+    match (found.loading, found.tables.is_empty()) {
+        (true, _) => Decision::Reload,
+        (false, true) => Decision::Load,
+        (false, false) => match &found.revisions {
             Some(revisions) if revisions == heads => Decision::Done,
             Some(revisions) => Decision::Migrate { found: revisions.clone(), wanted: heads.clone() },
             None => Decision::Foreign { tables: found.tables.iter().take(5).cloned().collect() },
@@ -87,35 +79,31 @@ mod tests {
         items.iter().map(|item| (*item).to_owned()).collect()
     }
 
-    fn found(tables: &[&str], marker: Option<Marker>, revisions: Option<&[&str]>) -> Found {
-        Found { tables: set(tables), marker, revisions: revisions.map(set) }
+    fn found(tables: &[&str], loading: bool, revisions: Option<&[&str]>) -> Found {
+        Found { tables: set(tables), loading, revisions: revisions.map(set) }
     }
 
     #[test]
     fn an_empty_database_is_loaded_and_a_half_loaded_one_again() {
         let heads = set(&["h1"]);
-        assert_eq!(decide(&found(&[], None, None), &heads), Decision::Load);
+        assert_eq!(decide(&found(&[], false, None), &heads), Decision::Load);
         // Killed between making the marker and the first table, and anywhere later.
-        assert_eq!(decide(&found(&[], Some(Marker::Loading), None), &heads), Decision::Reload);
-        assert_eq!(decide(&found(&["a"], Some(Marker::Loading), Some(&["h1"])), &heads), Decision::Reload);
-        // Someone dropped all tables but the marker.
-        assert_eq!(decide(&found(&[], Some(Marker::Done), None), &heads), Decision::Load);
+        assert_eq!(decide(&found(&[], true, None), &heads), Decision::Reload);
+        assert_eq!(decide(&found(&["a"], true, Some(&["h1"])), &heads), Decision::Reload);
     }
 
     #[test]
     fn revisions_are_compared_as_sets() {
         let heads = set(&["contract", "expand"]);
-        for marker in [None, Some(Marker::Done)] {
-            assert_eq!(decide(&found(&["a"], marker, Some(&["expand", "contract"])), &heads), Decision::Done);
-            let older = decide(&found(&["a"], marker, Some(&["old"])), &heads);
-            assert_eq!(older, Decision::Migrate { found: set(&["old"]), wanted: heads.clone() });
-            assert_eq!(older.to_string(), "is at revision old, the image's is contract, expand");
-        }
+        assert_eq!(decide(&found(&["a"], false, Some(&["expand", "contract"])), &heads), Decision::Done);
+        let older = decide(&found(&["a"], false, Some(&["old"])), &heads);
+        assert_eq!(older, Decision::Migrate { found: set(&["old"]), wanted: heads.clone() });
+        assert_eq!(older.to_string(), "is at revision old, the image's is contract, expand");
     }
 
     #[test]
     fn tables_of_unknown_making_are_left_alone() {
-        let decision = decide(&found(&["wp_posts"], None, None), &set(&["h1"]));
+        let decision = decide(&found(&["wp_posts"], false, None), &set(&["h1"]));
         assert_eq!(decision, Decision::Foreign { tables: vec!["wp_posts".to_owned()] });
     }
 }

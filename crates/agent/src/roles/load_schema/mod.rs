@@ -21,7 +21,7 @@ use snafu::{OptionExt as _, ResultExt as _, Snafu, ensure};
 use tokio::time::{Instant, sleep};
 use tracing::info;
 
-use self::decide::{Decision, Found, MARKER, Marker, decide};
+use self::decide::{Decision, Found, MARKER, decide};
 use crate::context::{Context, Outcome, Role};
 use crate::error::Failure;
 use crate::mysql::{self, QuerySnafu, column, read_password};
@@ -224,10 +224,7 @@ impl Loader<'_> {
         let steps = [
             format!("DROP DATABASE IF EXISTS {quoted}"),
             format!("CREATE DATABASE {quoted} CHARACTER SET {}{collation}", quote(&snapshot.charset)),
-            format!(
-                "CREATE TABLE {quoted}.{marker} (state VARCHAR(16) NOT NULL PRIMARY KEY, snapshot CHAR(64) NOT NULL) ENGINE=InnoDB"
-            ),
-            format!("INSERT INTO {quoted}.{marker} VALUES ('loading', {})", quote(&snapshot.sha256)),
+            format!("CREATE TABLE {quoted}.{marker} (snapshot CHAR(64) NOT NULL PRIMARY KEY) ENGINE=InnoDB"),
         ];
         for step in steps {
             conn.query_drop(step)
@@ -248,9 +245,9 @@ impl Loader<'_> {
         let start = Instant::now();
         program::finish(&what, &client, Some(dump), LOAD_LIMIT).await?.success(&what)?;
         drop(options);
-        conn.query_drop(format!("UPDATE {quoted}.{marker} SET state = 'done'"))
+        conn.query_drop(format!("DROP TABLE {quoted}.{marker}"))
             .await
-            .context(QuerySnafu { what: format!("mark the database {name} as loaded") })?;
+            .context(QuerySnafu { what: format!("note that the database {name} is loaded") })?;
         info!(target: "oaas_agent", component = context.config().component, database = name, "loaded in {} ms", start.elapsed().as_millis());
         Ok(())
     }
@@ -307,22 +304,14 @@ async fn look(conn: &mut Conn, database: &str, revisions: &str) -> Result<Found,
         .await
         .context(QuerySnafu { what: &what })?;
     let mut tables: BTreeSet<String> = tables.into_iter().collect();
-    let quoted = quote_name(database);
-    let marker = if tables.remove(MARKER) {
-        let states =
-            column(conn, &what, &format!("SELECT state FROM {quoted}.{}", quote_name(MARKER))).await?;
-        // Without a row the load was cut off before it began.
-        Some(if states == ["done"] { Marker::Done } else { Marker::Loading })
-    } else {
-        None
-    };
+    let loading = tables.remove(MARKER);
     let revisions = if tables.contains(revisions) {
-        let query = format!("SELECT version_num FROM {quoted}.{}", quote_name(revisions));
+        let query = format!("SELECT version_num FROM {}.{}", quote_name(database), quote_name(revisions));
         Some(column(conn, &what, &query).await?.into_iter().collect())
     } else {
         None
     };
-    Ok(Found { tables, marker, revisions })
+    Ok(Found { tables, loading, revisions })
 }
 
 fn read_index(path: &Path) -> Result<BTreeMap<String, Snapshot>, Error> {
