@@ -280,6 +280,10 @@ pub struct Libvirt {
     /// Where and as whom other nodes' libvirts may connect to migrate guests; nothing listens when not set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub migration: Option<Migration>,
+    /// Key, certificate and CA of guests' consoles (VNC): they are reached by TLS alone, by whoever shows a certificate of
+    /// the same CA. A newer certificate is taken while guests run. Without them consoles are open to whoever reaches the node.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub console: Option<TlsFiles>,
 }
 
 fn guest_disk() -> PathBuf {

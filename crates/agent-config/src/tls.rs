@@ -17,7 +17,7 @@ pub struct TlsTrust {
 
 /// A server's TLS files.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, default)]
 pub struct TlsFiles {
     /// The cloud's CA, PEM.
     pub ca: PathBuf,

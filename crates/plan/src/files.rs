@@ -4,7 +4,7 @@ use oaas_agent_config::AgentConfig;
 use oaas_catalog::FileFormat;
 
 use crate::document::{Content, Document, PublicEndpointModel, PublicRoute, Sections};
-use crate::overrides::{apply_options, apply_to_tree};
+use crate::overrides::{apply_options, apply_to_tree, lines};
 use crate::resolve::{AUTHORITY_FILE, Place, World};
 use crate::sensitive::Sensitive;
 
@@ -28,13 +28,14 @@ fn main_file(world: &World<'_>, place: Place<'_>) -> Option<Document> {
         return None;
     }
     let file = place.service.files.get(place.service.main.as_ref()?)?;
+    let index = world.inputs.catalog.options(&world.release.name, place.service);
     let mut sections = Sections::new();
     for name in fragments {
         let fragment = world.catalog.fragment(place.service, name)?;
         for (section, options) in &fragment.options {
             let into = sections.entry(section.clone()).or_default();
             for (option, value) in options {
-                into.insert(option.clone(), world.texts(place, value));
+                into.insert(option.clone(), lines(index, section, option, world.texts(place, value)));
             }
         }
     }

@@ -109,12 +109,24 @@ pub(crate) fn put_options(
             // A service that finds both names takes the newer, which the catalog may have written.
             let present = index.and_then(|index| index.present(section, option));
             let (section, option) = present.unwrap_or((section.as_str(), option.as_str()));
-            let info = index.and_then(|index| index.get(section, option));
-            let kind = info.map_or(OptionKind::Multi, oaas_catalog::OptionInfo::kind);
-            let texts = texts(inputs, value);
-            let texts = if kind == OptionKind::Multi { texts } else { vec![texts.join(",")] };
-            target.entry(section.to_owned()).or_default().insert(option.to_owned(), texts);
+            let lines = lines(index, section, option, texts(inputs, value));
+            target.entry(section.to_owned()).or_default().insert(option.to_owned(), lines);
         }
+    }
+}
+
+/// The lines of an option's values: one of them all, separated by commas, but where an index says that the option may stand
+/// several times, or knows nothing of it.
+pub(crate) fn lines(
+    index: Option<&OptionIndex>,
+    section: &str,
+    option: &str,
+    values: Vec<String>,
+) -> Vec<String> {
+    let info = index.and_then(|index| index.get(section, option));
+    match info.map_or(OptionKind::Multi, oaas_catalog::OptionInfo::kind) {
+        OptionKind::Multi => values,
+        _ => vec![values.join(",")],
     }
 }
 

@@ -9,6 +9,9 @@ use oaas_agent_config::Libvirt;
 /// Where the certificates stand under the names that libvirt's and QEMU's migration want.
 pub const PKI: &str = "/run/oaas/libvirt-pki";
 
+/// Where the certificates of guests' consoles stand; the node's directory, since guests outlive the pod.
+pub const CONSOLE_PKI: &str = "/run/libvirt/oaas-console";
+
 /// A string as libvirt's configuration files have it.
 fn quoted(value: &str) -> String {
     serde_json::Value::from(value).to_string()
@@ -30,6 +33,14 @@ pub fn qemu_conf(role: &Libvirt) -> String {
          namespaces = []\n\
          stdio_handler = \"file\"\n"
     );
+    if role.console.is_some() {
+        // Writing to a String cannot fail.
+        let _ = write!(
+            text,
+            "vnc_tls = 1\nvnc_tls_x509_cert_dir = {pki}\nvnc_tls_x509_verify = 1\n",
+            pki = quoted(CONSOLE_PKI)
+        );
+    }
     if role.migration.is_some() {
         let _ = write!(
             text,
@@ -122,6 +133,10 @@ mod tests {
         let text = qemu_conf(&role(None));
         assert!(text.contains("user = \"libvirt-qemu\"\n") && text.contains("seccomp_sandbox = 1\n"));
         assert!(!text.contains("migrate_tls"));
+        let mut role = role(None);
+        role.console = Some(TlsFiles::default());
+        let text = qemu_conf(&role);
+        assert!(text.contains("vnc_tls = 1\n") && text.contains("vnc_tls_x509_verify = 1\n"), "{text}");
     }
 
     #[test]

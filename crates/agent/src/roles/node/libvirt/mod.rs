@@ -2,13 +2,15 @@
 //!
 //! # Flow
 //! Files → what stands in front of the emulator → `libvirtd` → its first answer (which is slow: it asks the emulator
-//! what it can) and the KVM probe beside it → `oaas-virt-type` for nova-compute → tend the guests' processes.
+//! what it can) and the KVM probe beside it → `oaas-virt-type` for nova-compute → tend the guests' processes, and hand a newer
+//! certificate to their consoles.
 //!
 //! # Guarantees
 //! A guest outlives this pod: its process is moved out of the pod's cgroups as soon as it has started (by libvirt's
 //! hook) and, should that have failed, at the next look. Ending `libvirtd` ends no guest; a new one takes them over.
 
 mod cgroups;
+mod console;
 mod files;
 mod guests;
 mod kvm;
@@ -84,6 +86,11 @@ pub async fn run(role: &Libvirt, context: &Context) -> Result<(), Error> {
     context.running();
     let mut known = None;
     loop {
+        if let Some(tls) = &role.console
+            && let Err(error) = console::follow(role, tls, known.is_none()).await
+        {
+            warn!(target: "oaas_agent", "guests' consoles keep their former certificate: {error}");
+        }
         let tended = guests::tend(&treatment)?;
         if known.as_ref() != Some(&tended) {
             for exposed in &tended.exposed {
@@ -111,9 +118,12 @@ async fn write_files(role: &Libvirt, treatment: &Treatment) -> Result<(), Error>
         system::write(identity, &system::read(Path::new("/proc/sys/kernel/random/uuid"))?, 0o644)?;
     }
     let host_uuid = system::read(identity)?;
+    if let Some(tls) = &role.console {
+        console::write(role, tls).await?;
+    }
     let address = match &role.migration {
         Some(migration) => {
-            write_pki(role, &migration.tls).await?;
+            write_pki(Path::new(files::PKI), role, &migration.tls).await?;
             system::environment("NODE_ADDRESS")?
         }
         None => String::new(),
@@ -125,9 +135,8 @@ async fn write_files(role: &Libvirt, treatment: &Treatment) -> Result<(), Error>
     system::write(Path::new("/etc/libvirt/hooks/qemu"), &files::hook(&agent, treatment), 0o755)
 }
 
-/// The certificates under the names that libvirt's and QEMU's migration want, readable for guests' processes.
-async fn write_pki(role: &Libvirt, tls: &oaas_agent_config::TlsFiles) -> Result<(), Error> {
-    let pki = Path::new(files::PKI);
+/// The certificates under the names that libvirt and QEMU want, readable for guests' processes.
+async fn write_pki(pki: &Path, role: &Libvirt, tls: &oaas_agent_config::TlsFiles) -> Result<(), Error> {
     system::make_directory(pki)?;
     for (from, names) in [
         (&tls.ca, &["ca-cert.pem"][..]),
@@ -139,7 +148,7 @@ async fn write_pki(role: &Libvirt, tls: &oaas_agent_config::TlsFiles) -> Result<
         }
     }
     let owner = format!("root:{}", role.guest_user);
-    system::run(["chown", "--recursive", &owner, files::PKI]).await?;
+    system::run(["chown", "--recursive", &owner, &pki.display().to_string()]).await?;
     Ok(())
 }
 
