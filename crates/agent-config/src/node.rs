@@ -298,8 +298,9 @@ fn default_guest_user() -> String {
     "libvirt-qemu".to_owned()
 }
 
+/// The first to go where memory is short: a guest is one tenant's, a database everybody's.
 const fn default_oom_score_adj() -> i32 {
-    -500
+    1000
 }
 
 fn default_cgroup() -> String {

@@ -6,6 +6,7 @@ use serde_json::json;
 use snafu::ResultExt as _;
 
 use super::error::{Error, ReadSnafu, UnsafeSnafu};
+use super::reserve::{self, Reserved};
 use super::{libvirt, system};
 use crate::context::Context;
 use oaas_agent_config::Program;
@@ -57,7 +58,7 @@ fn identity_part(node: &str, address: &str) -> String {
 
 /// What suits this node where nothing is `said` in the cloud's own configuration: read first, so that what is said there
 /// holds.
-fn default_part(address: &str, found: VirtType, said: &str) -> String {
+fn default_part(address: &str, found: VirtType, reserved: Reserved, said: &str) -> String {
     let found = libvirt::virt_type_name(found);
     let virt_type = option(said, "libvirt", "virt_type").unwrap_or(found);
     let cpu = match virt_type {
@@ -67,8 +68,13 @@ fn default_part(address: &str, found: VirtType, said: &str) -> String {
         "qemu" => "cpu_mode = none",
         _ => "cpu_mode = host-model",
     };
+    let Reserved { memory_mib, disk_mib } = reserved;
     format!(
-        "[libvirt]\n\
+        "[DEFAULT]\n\
+         reserved_host_memory_mb = {memory_mib}\n\
+         reserved_host_disk_mb = {disk_mib}\n\
+         \n\
+         [libvirt]\n\
          virt_type = {found}\n\
          {cpu}\n\
          live_migration_inbound_addr = {address}\n\
@@ -128,15 +134,16 @@ pub async fn run(role: &NovaCompute, context: &Context) -> Result<(), Error> {
     for file in config_files(&role.command) {
         said += &system::read_if_there(Path::new(file))?.unwrap_or_default();
     }
+    let reserved = reserve::measure(&role.state_directory, &instances)?;
     let defaults = role.node_file.with_file_name("nova-defaults.conf");
-    system::write(&defaults, &default_part(&address, virt_type, &said), 0o644)?;
+    system::write(&defaults, &default_part(&address, virt_type, reserved, &said), 0o644)?;
     system::write(&role.node_file, &identity_part(&node, &address), 0o644)?;
     let file = |path: &Path| ["--config-file".to_owned(), path.display().to_string()];
     let mut command = role.command.clone();
     let arguments = command.split_off(command.len().min(1));
     command.extend(file(&defaults).into_iter().chain(arguments).chain(file(&role.node_file)));
     context.start("nova-compute", &Program::new(command))?;
-    context.report(&json!({ "node": node, "address": address, "virt_type": virt_type, "compute_id": id }));
+    context.report(&json!({ "node": node, "address": address, "virt_type": virt_type, "compute_id": id, "reserved": reserved }));
     Ok(())
 }
 
@@ -154,6 +161,7 @@ fn count_instances(directory: &Path) -> Result<usize, Error> {
 mod tests {
     use super::*;
 
+    const RESERVED: Reserved = Reserved { memory_mib: 4096, disk_mib: 10_240 };
     const ID: &str = "6f9c1d5e-3a53-4c2e-9a5b-0d8f5f1b2c3d";
 
     #[test]
@@ -169,7 +177,7 @@ mod tests {
     #[test]
     fn the_nodes_own_is_said_last_and_its_defaults_first() {
         assert_eq!(identity_part("node1", "10.87.0.11"), "[DEFAULT]\nhost = node1\nmy_ip = 10.87.0.11\n");
-        let defaults = |found, said| default_part("10.87.0.11", found, said);
+        let defaults = |found, said| default_part("10.87.0.11", found, RESERVED, said);
         assert!(
             defaults(VirtType::Qemu, "")
                 .contains("virt_type = qemu\ncpu_mode = custom\ncpu_models = Nehalem\n")
@@ -177,13 +185,14 @@ mod tests {
         let mode = "[libvirt]\ncpu_mode = none\n";
         assert!(!defaults(VirtType::Qemu, mode).contains("cpu_models"));
         assert!(defaults(VirtType::Kvm, "").contains("virt_type = kvm\ncpu_mode = host-model\n"));
+        assert!(defaults(VirtType::Kvm, "").starts_with("[DEFAULT]\nreserved_host_memory_mb = 4096\n"));
         assert!(defaults(VirtType::Kvm, "").contains("server_listen = 10.87.0.11\n"));
     }
 
     #[test]
     fn the_processors_mode_suits_the_type_that_the_user_says() {
         let said = "[DEFAULT]\nvirt_type = kvm\n[libvirt]\nimages_type = qcow2\nvirt_type = qemu\n[vnc]\n";
-        assert!(default_part("a", VirtType::Kvm, said).contains("cpu_mode = custom\ncpu_models = Nehalem\n"));
+        assert!(default_part("a", VirtType::Kvm, RESERVED, said).contains("cpu_mode = custom\ncpu_models = Nehalem\n"));
         assert_eq!(option(said, "libvirt", "virt_type"), Some("qemu"));
         assert_eq!(option(said, "vnc", "virt_type"), None);
     }

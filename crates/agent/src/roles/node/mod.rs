@@ -6,6 +6,7 @@ pub mod error;
 pub(crate) mod jsonrpc;
 mod libvirt;
 pub(crate) mod ovsdb;
+mod reserve;
 mod system;
 pub(crate) mod vswitch;
 

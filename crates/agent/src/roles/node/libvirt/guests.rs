@@ -128,6 +128,16 @@ fn set_score(pid: i32, wanted: i32) -> Result<(), Error> {
     }
 }
 
+/// The memory that all running guests have, in MiB.
+pub fn memory_mib() -> Result<u64, Error> {
+    let resident = |guest: &Guest| {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", guest.pid)).ok()?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+        line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()
+    };
+    Ok(all()?.iter().filter_map(resident).sum::<u64>() / 1024)
+}
+
 /// Treat all guests, and say how many there are and which could not be treated.
 pub fn tend(treatment: &Treatment) -> Result<Tended, Error> {
     let guests = all()?;

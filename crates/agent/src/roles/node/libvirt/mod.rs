@@ -2,8 +2,8 @@
 //!
 //! # Flow
 //! Files → what stands in front of the emulator → `libvirtd` → its first answer (which is slow: it asks the emulator
-//! what it can) and the KVM probe beside it → `oaas-virt-type` for nova-compute → tend the guests' processes, and hand a newer
-//! certificate to their consoles.
+//! what it can) and the KVM probe beside it → `oaas-virt-type` for nova-compute → tend the guests' processes, hand a newer
+//! certificate to their consoles, keep what they write there short.
 //!
 //! # Guarantees
 //! A guest outlives this pod: its process is moved out of the pod's cgroups as soon as it has started (by libvirt's
@@ -14,6 +14,7 @@ mod console;
 mod files;
 mod guests;
 mod kvm;
+mod logs;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -24,7 +25,7 @@ use snafu::ResultExt as _;
 use tokio::time::sleep;
 use tracing::{info, warn};
 
-pub use guests::{Hook, Treatment, hook};
+pub use guests::{Hook, Treatment, hook, memory_mib as guests_memory_mib};
 
 use super::error::{Error, ReadSnafu};
 use super::{system, vswitch};
@@ -37,6 +38,9 @@ pub const VIRT_TYPE_FILE: &str = "oaas-virt-type";
 
 /// How long `libvirtd` may take to its first answer.
 const START_SECONDS: u64 = 120;
+
+/// Where Nova keeps what guests write to their first serial port, each in a directory of its own.
+const INSTANCES: &str = "/var/lib/nova/instances";
 
 /// How often the guests' processes are looked at.
 const TEND: Duration = Duration::from_secs(10);
@@ -92,6 +96,7 @@ pub async fn run(role: &Libvirt, context: &Context) -> Result<(), Error> {
             warn!(target: "oaas_agent", "guests' consoles keep their former certificate: {error}");
         }
         let tended = guests::tend(&treatment)?;
+        logs::shorten(Path::new(INSTANCES));
         if known.as_ref() != Some(&tended) {
             for exposed in &tended.exposed {
                 warn!(target: "oaas_agent", "a guest would end with this pod: {exposed}");
