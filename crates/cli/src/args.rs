@@ -3,8 +3,8 @@
 use clap::{Parser, Subcommand};
 
 use crate::commands::{
-    approve, completion, credentials, down, image, kubectl, logs, openstack, plan, rotate, status, up, version,
-    why,
+    approve, completion, credentials, down, image, kubectl, logs, openstack, plan, rotate, status, up,
+    version, why,
 };
 use crate::global::Global;
 

@@ -13,8 +13,8 @@ use tracing_subscriber::EnvFilter;
 
 use crate::args::{Cli, Command};
 use crate::commands::{
-    approve, completion, credentials, down, image, kubectl, logs, openstack, plan, rotate, status, up, version,
-    why,
+    approve, completion, credentials, down, image, kubectl, logs, openstack, plan, rotate, status, up,
+    version, why,
 };
 use crate::context::{Context, colors_on_stderr, stream_choice};
 use crate::global::{Global, Output};

@@ -56,7 +56,7 @@ fn own_errors(text: &str) -> Vec<String> {
 fn explains(text: &str, paths: &[&str], name: &str) -> bool {
     let found =
         |path: &&str| [" {", "<"].iter().any(|end| text.contains(&format!("Explain for {path}{name}{end}")));
-    paths.iter().any(|path| found(path))
+    paths.iter().any(found)
 }
 
 #[test]

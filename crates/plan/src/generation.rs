@@ -64,7 +64,8 @@ mod tests {
     use oaas_catalog::Catalog;
 
     use super::*;
-    use crate::inputs::{CloudId, Credentials, Observed};
+    use crate::inputs::{CloudId, Observed};
+    use crate::sensitive::Credentials;
 
     /// What is found with these Secrets, this wish, and these Secrets that have been read.
     fn with<T>(secrets: &[&str], wish: u32, read: &[&str], found: impl Fn(&Inputs<'_>) -> T) -> T {

@@ -5,8 +5,9 @@ use oaas_cloud::content::Given;
 use oaas_cloud::content::spec::{Content, SecretKeyRef};
 
 use crate::credentials::{keypair_secret, password_secret};
-use crate::inputs::{Credentials, UserSecrets};
+use crate::inputs::UserSecrets;
 use crate::secrets::SecretKey;
+use crate::sensitive::Credentials;
 
 /// The passwords and keys that the content refers to: out of the Secret that it names, else out of the one that was
 /// made with the cloud.

@@ -53,9 +53,6 @@ pub fn revision(images: &Images) -> String {
     hex::encode(hash.finalize())[..16].to_owned()
 }
 
-/// The secrets there are: Secret's name → key → value.
-pub type Credentials = BTreeMap<String, BTreeMap<String, Sensitive<String>>>;
-
 /// Everything that planning knows.
 #[derive(Debug, Clone, Copy)]
 pub struct Inputs<'a> {

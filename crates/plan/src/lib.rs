@@ -63,8 +63,8 @@ pub use certificate::{
 };
 pub use content::declared;
 pub use credentials::{
-    AUTHORITY, CERTIFICATES, CredentialKind, CredentialSpec, Credentials, OWN_AUTHORITY, Rotatable, STATE_KEY,
-    credentials, keypair_secret, password_secret, rotatable,
+    AUTHORITY, CERTIFICATES, CredentialKind, CredentialSpec, Credentials, OWN_AUTHORITY, Rotatable,
+    STATE_KEY, credentials, keypair_secret, password_secret, rotatable,
 };
 pub use desired::{
     Change, ChangeKind, DesiredComponent, DesiredJob, DesiredState, Effect, Part, changes, desired_state,
@@ -76,7 +76,7 @@ pub use gates::{Gate, Gates, Wait, gates};
 pub use generation::{generations, newest};
 pub use given::given;
 pub use inputs::{
-    ClaimState, CloudId, Cluster, ComponentState, ContentState, Credentials, Image, Images, Inputs, JobState, Node,
+    ClaimState, CloudId, Cluster, ComponentState, ContentState, Image, Images, Inputs, JobState, Node,
     Observed, PodsMade, RolloutState, StorageClasses, UserSecrets, revision,
 };
 pub use jobs::database_lives;

@@ -21,12 +21,13 @@ impl Ended {
     /// From what there is.
     pub(super) fn of(inputs: &Inputs<'_>) -> Self {
         let observed = Observed { database_lived: true, ..inputs.observed.clone() };
-        let generation = |spec: &CredentialSpec| match spec.name.strip_suffix(&format!("-g{}", spec.generation)) {
-            Some(base) => secret_of(base, spec.generation.max(wish(inputs, base))),
-            None => spec.name.clone(),
-        };
-        let names = credentials(inputs).iter().map(|spec| (generation(spec), BTreeMap::new())).collect();
-        let named = Self { credentials: names, observed };
+        let generation =
+            |spec: &CredentialSpec| match spec.name.strip_suffix(&format!("-g{}", spec.generation)) {
+                Some(base) => secret_of(base, spec.generation.max(wish(inputs, base))),
+                None => spec.name.clone(),
+            };
+        let empty = credentials(inputs).iter().map(|spec| (generation(spec), BTreeMap::new())).collect();
+        let named = Self { credentials: empty, observed };
         let specs = credentials(&named.inputs(inputs));
         let credentials: Credentials = specs.iter().map(|spec| (spec.name.clone(), values(spec))).collect();
         let read_secrets = credentials.keys().cloned().collect();
@@ -41,7 +42,8 @@ impl Ended {
 
 /// Values that say which generation it is, and nothing of what is in it.
 fn values(spec: &CredentialSpec) -> BTreeMap<String, Sensitive<String>> {
-    let value = |key: &str| Sensitive::new(format!("{key} of {} in generation {}", spec.name, spec.generation));
+    let value =
+        |key: &str| Sensitive::new(format!("{key} of {} in generation {}", spec.name, spec.generation));
     let (keys, username): (&[&str], _) = match &spec.kind {
         CredentialKind::Password { username } => (&["password"], username.clone()),
         CredentialKind::FernetKeys { .. } => (&["0", "1"], None),

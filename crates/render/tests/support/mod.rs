@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use oaas_api::OpenStackSpec;
 use oaas_catalog::Catalog;
 use oaas_plan::{
-    Blueprint, CloudId, ComponentState, ContentState, CredentialKind, Credentials, DesiredState, Gates, Image, Images,
-    Inputs, JobState, Node, Observed, PodsMade, Sensitive, UserSecrets,
+    Blueprint, CloudId, ComponentState, ContentState, CredentialKind, Credentials, DesiredState, Gates,
+    Image, Images, Inputs, JobState, Node, Observed, PodsMade, Sensitive, UserSecrets,
 };
 use oaas_render::{ANNOTATION_HASH, ANNOTATION_IMAGE, ANNOTATION_PODS, Rendered};
 

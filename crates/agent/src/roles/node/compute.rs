@@ -192,7 +192,10 @@ mod tests {
     #[test]
     fn the_processors_mode_suits_the_type_that_the_user_says() {
         let said = "[DEFAULT]\nvirt_type = kvm\n[libvirt]\nimages_type = qcow2\nvirt_type = qemu\n[vnc]\n";
-        assert!(default_part("a", VirtType::Kvm, RESERVED, said).contains("cpu_mode = custom\ncpu_models = Nehalem\n"));
+        assert!(
+            default_part("a", VirtType::Kvm, RESERVED, said)
+                .contains("cpu_mode = custom\ncpu_models = Nehalem\n")
+        );
         assert_eq!(option(said, "libvirt", "virt_type"), Some("qemu"));
         assert_eq!(option(said, "vnc", "virt_type"), None);
     }

@@ -2,7 +2,7 @@
 //!
 //! QEMU writes each guest's log to a file that grows for as long as the guest likes to. libvirt's log daemon would rotate it, but ends
 //! with its pod, and the guests' consoles with it. So the older part is given back to the file system by a hole: the file's length and
-//! the emulator's place in it stay, and Nova, which reads the end of it (nova/virt/libvirt/driver.py, MAX_CONSOLE_BYTES), finds that.
+//! the emulator's place in it stay, and Nova, which reads the end of it (nova/virt/libvirt/driver.py, `MAX_CONSOLE_BYTES`), finds that.
 
 use std::fs::OpenOptions;
 use std::io;
@@ -22,7 +22,10 @@ pub fn shorten(instances: &Path) {
     for entry in std::fs::read_dir(instances).into_iter().flatten().flatten() {
         let log = entry.path().join("console.log");
         match shorten_one(&log) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound && error.kind() != io::ErrorKind::NotADirectory => {
+            Err(error)
+                if error.kind() != io::ErrorKind::NotFound
+                    && error.kind() != io::ErrorKind::NotADirectory =>
+            {
                 warn!(target: "oaas_agent", "{} goes on growing: {error}", log.display());
             }
             _ => {}

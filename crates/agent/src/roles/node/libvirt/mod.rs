@@ -10,11 +10,11 @@
 //! hook) and, should that have failed, at the next look. Ending `libvirtd` ends no guest; a new one takes them over.
 
 mod cgroups;
-mod console;
 mod files;
 mod guests;
 mod kvm;
 mod logs;
+mod pki;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -91,7 +91,7 @@ pub async fn run(role: &Libvirt, context: &Context) -> Result<(), Error> {
     let mut known = None;
     loop {
         if let Some(tls) = &role.console
-            && let Err(error) = console::follow(role, tls, known.is_none()).await
+            && let Err(error) = pki::follow(role, tls, known.is_none()).await
         {
             warn!(target: "oaas_agent", "guests' consoles keep their former certificate: {error}");
         }
@@ -124,11 +124,11 @@ async fn write_files(role: &Libvirt, treatment: &Treatment) -> Result<(), Error>
     }
     let host_uuid = system::read(identity)?;
     if let Some(tls) = &role.console {
-        console::write(role, tls).await?;
+        pki::write(Path::new(files::CONSOLE_PKI), role, tls).await?;
     }
     let address = match &role.migration {
         Some(migration) => {
-            write_pki(Path::new(files::PKI), role, &migration.tls).await?;
+            pki::write(Path::new(files::PKI), role, &migration.tls).await?;
             system::environment("NODE_ADDRESS")?
         }
         None => String::new(),
@@ -138,23 +138,6 @@ async fn write_files(role: &Libvirt, treatment: &Treatment) -> Result<(), Error>
     system::write(Path::new("/etc/libvirt/libvirtd.conf"), &libvirtd, 0o644)?;
     let agent = std::env::current_exe().context(ReadSnafu { path: "/proc/self/exe" })?;
     system::write(Path::new("/etc/libvirt/hooks/qemu"), &files::hook(&agent, treatment), 0o755)
-}
-
-/// The certificates under the names that libvirt and QEMU want, readable for guests' processes.
-async fn write_pki(pki: &Path, role: &Libvirt, tls: &oaas_agent_config::TlsFiles) -> Result<(), Error> {
-    system::make_directory(pki)?;
-    for (from, names) in [
-        (&tls.ca, &["ca-cert.pem"][..]),
-        (&tls.cert, &["server-cert.pem", "client-cert.pem"]),
-        (&tls.key, &["server-key.pem", "client-key.pem"]),
-    ] {
-        for name in names {
-            system::write(&pki.join(name), &system::read(from)?, 0o440)?;
-        }
-    }
-    let owner = format!("root:{}", role.guest_user);
-    system::run(["chown", "--recursive", &owner, &pki.display().to_string()]).await?;
-    Ok(())
 }
 
 /// Put a `/dev/kvm` of this container's own in place of the node's, for the group of guests' processes: the node's
