@@ -20,9 +20,10 @@ until_true() {
 }
 # The address that `up` printed.
 address() { sed -n 's/^Server .* at \([0-9.]*\) .*/\1/p' "$out/up.log" | head -n 1; }
+# A command in the virtual machine, as `guest_user`, else as the image's own user.
 guest() {
     ssh -i "$out/demo.pem" -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null -o LogLevel=ERROR -o ConnectTimeout=10 -o BatchMode=yes \
-        "oaas@$(address)" "$@"
+        "${guest_user:-oaas}@$(address)" "$@"
 }
 cloud_is_ready() { [[ $(kubectl get oscloud -n "$namespace" demo -o 'jsonpath={.status.phase}') == Ready ]]; }
 # ended_by SIGNAL SECONDS CODE: `up` gets the signal after so long, and ends with the exit code.

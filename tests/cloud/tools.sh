@@ -51,4 +51,70 @@ storm_restarts_no_database() {
     [[ $before == "$after" ]] || { echo "restarts: $before, then $after"; return 1; }
     until_true 60 cloud_is_ready
 }
+# Names of characters of four bytes are taken wherever people name something.
+four_byte_names_are_taken() {
+    local id
+    for kind in network "security group" router; do
+        # shellcheck disable=SC2086
+        id=$(client demo $kind create "🚀 $kind" -f value -c id)
+        # shellcheck disable=SC2086
+        [[ $(field demo "$kind" "$id" name) == "🚀 $kind" ]] || { echo "$kind: $(field demo "$kind" "$id" name)"; return 1; }
+        # shellcheck disable=SC2086
+        client demo $kind delete "$id"
+    done
+    client demo image create --disk-format raw --container-format bare --property "note=🚀" "🎉" </dev/null -f value -c id >"$out/image-name"
+    [[ $(field demo image "$(cat "$out/image-name")" name) == "🎉" ]]
+    client demo image delete "$(cat "$out/image-name")"
+    client admin project create "🎉" -f value -c id
+    client admin project show "🎉" -f value -c name | grep -qx "🎉"
+    # Another such character is another name.
+    client admin project create "🚀" -f value -c id
+    client admin project delete "🎉" "🚀"
+    client admin flavor create --ram 64 --disk 1 "🚀" -f value -c name | grep -qx "🚀"
+    client admin flavor delete "🚀"
+}
+# What the field's other deployers switch on: port forwarding, trunks, quality of service, names of ports.
+extensions_of_the_network_work() {
+    local address port parent policy internal
+    parent=$(client demo port create --network demo-net --dns-name a parent -f value -c id)
+    address=$(client demo floating ip create ext-net -f value -c floating_ip_address)
+    trap 'client demo floating ip delete "$address"; client demo network trunk delete t; client demo port delete parent child; client admin network qos policy delete q' EXIT
+    [[ $(field demo port "$parent" dns_name) == a ]]
+    internal=$(client demo port show parent -f json -c fixed_ips | jq -r '.fixed_ips[0].ip_address')
+    client demo floating ip port forwarding create --internal-ip-address "$internal" --port "$parent" --internal-protocol-port 22 \
+        --external-protocol-port 2222 --protocol tcp "$address" -f value -c id
+    port=$(client demo port create --network demo-net child -f value -c id)
+    client demo network trunk create --parent-port parent --subport "port=$port,segmentation-type=vlan,segmentation-id=7" t -f value -c id
+    policy=$(client admin network qos policy create q -f value -c id)
+    client admin network qos rule create --type bandwidth-limit --max-kbps 10000 q -f value -c id
+    client admin port set --qos-policy "$policy" "$parent"
+    client admin port unset --qos-policy "$parent"
+}
+# A console is reached through the published endpoint by its token alone, and on the node by TLS with a certificate alone.
+console_is_reached_by_token_alone() {
+    local url port
+    url=$(client demo console url show --novnc demo-vm -f value -c url)
+    in_pod "$(running_pod client)" client python3 - "$url" <"tests/cloud/console.py"
+    port=$(ip netns exec "$instance-node1" ss -Hltnp | grep -o '10\.[0-9.]*:59[0-9]*' | head -n 1)
+    [[ -n $port ]] || { echo "no console listens"; return 1; }
+    ip netns exec "$instance-node1" python3 tests/cloud/console.py --bare "${port%:*}" "${port#*:}"
+}
+# What a guest writes to its console without end does not fill the disk.
+console_logs_stay_short() {
+    local log blocks
+    guest_user=root guest 'i=0; while [ $i -lt 120 ]; do head -c 65536 /dev/zero | tr "\\0" x; echo; i=$((i+1)); done >/dev/ttyS0'
+    log=$(find "/var/lib/oaas/$instance" -path '*/instances/*/console.log' -size +4M 2>/dev/null | head -n 1)
+    [[ -n $log ]] || { echo "no log has grown"; return 1; }
+    stays_short() { [[ $(stat -c %b "$log") -lt 8192 ]]; }
+    until_true 40 stays_short
+    client demo console log show demo-vm --lines 1 | grep -q xxx
+}
+# Guests are given what the cloud itself does not take.
+the_rest_of_a_node_is_reserved() {
+    local provider
+    provider=$(client admin resource provider list -f value -c uuid | head -n 1)
+    client admin resource provider inventory list "$provider" -f json | tee "$out/inventory"
+    jq -e '[.[] | select(.resource_class == "MEMORY_MB" or .resource_class == "DISK_GB") | .reserved > 0 and .reserved < .total] | all and length == 2' \
+        "$out/inventory" >/dev/null
+}
 set +a

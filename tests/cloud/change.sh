@@ -1,0 +1,92 @@
+# Changes of a running cloud's options, under traffic: told before, in force soon, nothing failed, nothing else restarted.
+set -a
+
+# component, its file, the line that the change writes.
+changed_options() {
+    cat <<'LIST'
+keystone /etc/keystone/keystone.conf max_param_size = 65
+glance /etc/glance/glance-api.conf limit_param_default = 26
+placement /etc/placement/placement.conf allocation_conflict_retry_count = 11
+nova-api /etc/nova/nova.conf max_limit = 1001
+nova-compute /etc/nova/nova.conf max_limit = 1001
+neutron-server /etc/neutron/neutron.conf max_dns_nameservers = 6
+LIST
+}
+# One edit that changes an option of every service, and the one that takes it back.
+every_option='{"keystone":{"config":{"DEFAULT":{"max_param_size":65}}},"glance":{"config":{"DEFAULT":{"limit_param_default":26}}},
+  "placement":{"config":{"placement":{"allocation_conflict_retry_count":11}}},"nova":{"config":{"api":{"max_limit":1001}}},
+  "neutron":{"config":{"DEFAULT":{"max_dns_nameservers":6}}}}'
+no_option='{"keystone":{"config":null},"glance":{"config":null},"placement":{"config":null},"nova":{"config":null},"neutron":{"config":null}}'
+edit() { kubectl patch oscloud demo -n "$namespace" --type=merge --patch "{\"spec\":{\"services\":$1}}"; }
+
+# The cloud's steady users: `traffic NAME OPTIONS… -- COMMAND…`; what they noticed is kept in the output directory.
+traffic() {
+    local name=$1 home=$out/traffic
+    shift
+    mkdir -p "$home"
+    HOME=$(realpath "$home") XDG_CONFIG_HOME='' oaas credentials >"$home/clouds.yaml"
+    cargo run --locked --quiet --package oaas-traffic -- --clouds "$home/clouds.yaml" --cloud demo --json "$out/traffic-$name.json" "$@"
+}
+# Every pod of these components, but those on their way out, has the line in the file: `has_line COMPONENT FILE LINE…`.
+has_line() {
+    local component=$1 file=$2 pod pods
+    shift 2
+    pods=$(kubectl get pods -n "$namespace" -l "oaas.dev/component=$component" -o 'jsonpath={range .items[?(!@.metadata.deletionTimestamp)]}{.metadata.name}{"\n"}{end}')
+    [[ -n $pods ]] || return 1
+    for pod in $pods; do
+        kubectl exec -n "$namespace" "$pod" -- grep -qxF "$*" "$file" || return 1
+    done
+}
+# The status is of this edit, and the cloud is as it says.
+settled() {
+    kubectl get oscloud -n "$namespace" demo -o json |
+        jq -e '.status.observedGeneration == .metadata.generation and .status.phase == "Ready"' >/dev/null
+}
+all_in_force() {
+    local component file line
+    settled || return 1
+    while read -r component file line; do
+        has_line "$component" "$file" "$line" </dev/null || return 1
+    done < <(changed_options)
+}
+none_in_force() {
+    local component file line
+    settled || return 1
+    while read -r component file line; do
+        ! has_line "$component" "$file" "$line" </dev/null || return 1
+    done < <(changed_options)
+}
+# Pods of what the edit does not touch.
+bystanders() {
+    kubectl get pods -n "$namespace" -l 'oaas.dev/component in (galera,rabbitmq,memcached,ovn-nb,ovn-sb,ovn-northd,ovn-controller,openvswitch,libvirt,horizon,client)' \
+        -o 'jsonpath={range .items[*]}{.metadata.name} {.metadata.uid} {.status.containerStatuses[0].restartCount}{"\n"}{end}' | sort
+}
+edit_everything() {
+    edit "$every_option"
+    time until_true 60 all_in_force
+}
+every_option_changes_at_once() {
+    bystanders >"$out/bystanders.before"
+    grep -q galera "$out/bystanders.before"
+    traffic every-option -- bash -c 'set -euo pipefail; edit_everything'
+    diff "$out/bystanders.before" <(bystanders)
+}
+edit_one_service() {
+    edit '{"keystone":{"config":{"DEFAULT":{"max_param_size":66}}}}'
+    time until_true 15 has_line keystone /etc/keystone/keystone.conf max_param_size = 66
+}
+one_service_changes_quickly() { traffic one-service -- bash -c 'set -euo pipefail; edit_one_service'; }
+
+# The type is right, and Keystone refuses to start with it: the old pod serves on, and the service's own line is told, by `why` and in
+# the status.
+wrong_value_and_back() {
+    edit '{"keystone":{"config":{"token":{"provider":"nothing"}}}}'
+    names_within 120 keystone "log:.*'nothing'"
+    until_true 30 status_quotes "'nothing'"
+    edit "$no_option"
+    time until_true 60 none_in_force
+}
+wrong_value_harms_nobody() {
+    traffic wrong-value -- bash -c 'set -euo pipefail; wrong_value_and_back'
+}
+set +a
