@@ -323,9 +323,10 @@ mod tests {
     use std::sync::Arc;
 
     use oaas_api::{OpenStack, OpenStackStatus, Phase};
-    use oaas_plan::{Effect, Image, Sensitive};
+    use oaas_plan::{CredentialKind, Effect, Image, Sensitive};
     use serde_json::json;
 
+    use super::super::generate::generate;
     use super::super::status::status;
     use super::*;
 
@@ -366,9 +367,14 @@ mod tests {
                 catalog: &self.catalog,
                 images: &self.images,
                 cluster: &self.cluster,
-                generate: &|spec, _| {
-                    let secret = |key: &str| Sensitive::new(format!("SECRET-{}-{key}", spec.name));
-                    Ok(["password", "tls.crt", "ca.crt"].map(|key| (key.to_owned(), secret(key))).into())
+                generate: &|spec, former| match spec.kind {
+                    CredentialKind::Authority { .. } | CredentialKind::Certificate { .. } => {
+                        generate(spec, former, self.observed.now.into())
+                    }
+                    _ => {
+                        let secret = |key: &str| Sensitive::new(format!("SECRET-{}-{key}", spec.name));
+                        Ok(["password", "0", "1"].map(|key| (key.to_owned(), secret(key))).into())
+                    }
                 },
             };
             decide(&world, &self.observed, &Seen::default())
