@@ -1,0 +1,107 @@
+# Counts change under traffic; what cannot change is refused by name.
+set -a
+
+checks_of_scale() {
+    CHECK_SECONDS=900 check "every component that may have several goes from one to three and back, under traffic" three_and_back
+    check "who votes keeps its count, and says why" voters_are_refused
+    check "a memcached lost, by its process and by its address, fails no request" memcached_lost_fails_nothing
+    check "Horizon's sessions outlive it" sessions_outlive_the_cache
+}
+
+# Components whose count belongs to whoever scales, and that do not vote.
+scalable() {
+    kubectl get oscomp -n "$namespace" -o json |
+        jq -r '.items[] | select((.spec.scaling // "Replicas") == "Replicas" and (.spec.quorum // false | not)) | .metadata.name'
+}
+counts_are() {
+    local component ready
+    for component in $(scalable); do
+        ready=$(kubectl get oscloud -n "$namespace" demo -o json | jq -r --arg name "$component" '.status.components[] | select(.name == $name).ready')
+        [[ $ready == "$1/$1" ]] || { echo "$component: $ready"; return 1; }
+    done
+}
+# What is there of a cloud, but what has names of its own each time.
+things() {
+    kubectl get deployments,statefulsets,daemonsets,services,secrets,configmaps,serviceaccounts,pvc,oscomp -n "$namespace" -o name | sort
+}
+scale_all_to() {
+    local component
+    for component in $(scalable); do kubectl scale -n "$namespace" "oscomp/$component" --replicas="$1"; done
+    until_true 300 counts_are "$1" || { counts_are "$1"; return 1; }
+    until_true 120 cloud_is_ready
+}
+up_and_down() {
+    scale_all_to 3
+    scale_all_to 1
+}
+three_and_back() {
+    scalable
+    things >"$out/things.before"
+    traffic scale -- bash -c 'set -euo pipefail; up_and_down'
+    same_things() { diff "$out/things.before" <(things); }
+    until_true 60 same_things || same_things
+}
+voters_are_refused() {
+    local component said
+    for component in galera rabbitmq ovn-nb ovn-sb; do
+        if said=$(kubectl scale -n "$namespace" "oscomp/$component" --replicas=3 2>&1); then echo "$component may be scaled"; return 1; fi
+        echo "$said"
+        grep -q 'vote' <<<"$said" || return 1
+        if said=$(kubectl scale -n "$namespace" "statefulset/$component" --replicas=3 2>&1); then echo "statefulset $component may be scaled"; return 1; fi
+        echo "$said"
+    done
+    if said=$(kubectl patch oscloud demo -n "$namespace" --type=merge --patch '{"spec":{"services":{"galera":{"replicas":3}}}}' 2>&1); then
+        until_true 30 refused_by_the_operator
+        kubectl patch oscloud demo -n "$namespace" --type=merge --patch '{"spec":{"services":{"galera":null}}}'
+    fi
+    until_true 60 cloud_is_ready
+    [[ $(kubectl get statefulset -n "$namespace" galera -o 'jsonpath={.spec.replicas}') == 1 ]]
+}
+refused_by_the_operator() {
+    kubectl get oscloud -n "$namespace" demo -o json |
+        jq -e '.status.conditions[] | select(.type == "Accepted") | .status == "False" and (.message | test("galera"))' >/dev/null
+}
+memcached_goes() {
+    local pid
+    # shellcheck disable=SC2046
+    kill -KILL $(programs memcached-0)
+    sleep 10
+    until_true 60 running_pod memcached
+    pid=$(programs memcached-0 | head -n 1)
+    trap 'nsenter --target "$pid" --net nft delete table ip gone || true' EXIT
+    # A node that is gone answers nothing, not even with a refusal.
+    nsenter --target "$pid" --net nft 'add table ip gone; add chain ip gone input { type filter hook input priority 0; policy drop; }'
+    sleep 30
+}
+memcached_lost_fails_nothing() {
+    traffic calm --seconds 20
+    traffic memcached -- bash -c 'set -euo pipefail; memcached_goes'
+    # A second more than in calm, at the most.
+    jq -n --slurpfile calm "$out/traffic-calm.json" --slurpfile lost "$out/traffic-memcached.json" \
+        '[$lost[0].kinds | to_entries[] | {kind: .key, slowest: .value.slowest, calm: $calm[0].kinds[.key].slowest} | select(.slowest > .calm + 1)]' |
+        tee "$out/slower" | jq -e 'length == 0' >/dev/null || { cat "$out/slower"; return 1; }
+    until_true 120 cloud_is_ready
+}
+sessions_outlive_the_cache() {
+    local url jar=$out/cookies token page
+    url=$(oaas status --output json | jq -r '.endpoints.horizon // .cloud.endpoints.horizon')
+    rm -f "$jar"
+    browse() { curl --silent --show-error --insecure --cookie "$jar" --cookie-jar "$jar" --referer "$url/" "$@"; }
+    token=$(browse "$url/auth/login/" | sed -n 's/.*name="csrfmiddlewaretoken" value="\([^"]*\)".*/\1/p' | head -n 1)
+    browse --output /dev/null --data-urlencode "csrfmiddlewaretoken=$token" --data-urlencode username=demo --data-urlencode "password@$(demo_password)" \
+        --data-urlencode domain=Default --data-urlencode 'region=default' "$url/auth/login/"
+    page=$(browse --location "$url/project/instances/")
+    grep -q demo-vm <<<"$page" || { echo "no session"; return 1; }
+    wc -c "$jar"
+    # shellcheck disable=SC2046
+    kill -KILL $(programs memcached-0)
+    sleep 5
+    until_true 60 running_pod memcached
+    page=$(browse --location "$url/project/instances/")
+    grep -q demo-vm <<<"$page"
+}
+demo_password() {
+    (umask 077 && oaas credentials openrc --user demo | sed -n "s/^export OS_PASSWORD='\(.*\)'$/\1/p" | tr -d '\n' >"$out/demo.password")
+    echo "$out/demo.password"
+}
+set +a
