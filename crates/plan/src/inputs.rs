@@ -111,6 +111,8 @@ pub struct Observed {
     pub components: BTreeMap<String, ComponentState>,
     /// Jobs that exist, by the name of the Kubernetes Job.
     pub jobs: BTreeMap<String, JobState>,
+    /// How what is done again and again ended last, by the job's name.
+    pub scheduled: BTreeMap<String, JobState>,
     /// Services whose registration in Keystone was seen to be as wanted: name → hash of what was wanted.
     pub registered: BTreeMap<String, String>,
     /// What of the registrations was seen not to be in place, and why.

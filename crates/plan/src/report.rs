@@ -63,7 +63,13 @@ impl Report {
 pub fn report(blueprint: &Blueprint, gates: &Gates, observed: &Observed) -> Report {
     let components = blueprint.components.values().map(|plan| component(plan, blueprint, gates, observed));
     let mut items: Vec<Progress> = components.collect();
-    // What is done again and again is never done.
+    // What is done again and again is never done; it is told of while it fails.
+    for job in blueprint.jobs.values().filter(|job| job.schedule.is_some()) {
+        if let Some(JobState::Failed(why)) = observed.scheduled.get(&job.name) {
+            let why = Some((Reason::JobFailed, format!("failed when it was done last: {why}")));
+            items.push(Progress::once(Part::job(&job.name), why, Vec::new()));
+        }
+    }
     for job in blueprint.jobs.values().filter(|job| job.schedule.is_none()) {
         let first = gates.jobs.get(&job.name).and_then(|gate| gate.waits().first());
         let why = match observed.jobs.get(&job.object_name()) {

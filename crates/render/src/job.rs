@@ -1,9 +1,10 @@
 //! Work that ends, as Kubernetes Jobs and `CronJobs`.
 
 use k8s_openapi::api::batch::v1::{CronJob, CronJobSpec, Job, JobSpec, JobTemplateSpec};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use oaas_plan::{Blueprint, JobPlan};
 
-use crate::labels::{config_secret, metadata};
+use crate::labels::{config_secret, metadata, selector};
 use crate::objects::Objects;
 use crate::pod::job_template;
 use crate::workload::config;
@@ -37,11 +38,16 @@ pub(crate) fn job(blueprint: &Blueprint, plan: &JobPlan, objects: &mut Objects) 
                 starting_deadline_seconds: Some(LATE),
                 successful_jobs_history_limit: Some(1),
                 failed_jobs_history_limit: Some(1),
-                // Its Jobs are Kubernetes' own: without the cloud's labels nobody takes them for left over.
-                job_template: JobTemplateSpec { spec: Some(spec), metadata: None },
+                // Its Jobs are Kubernetes' own: without the owner's label nobody takes them for left over.
+                job_template: JobTemplateSpec { spec: Some(spec), metadata: Some(of_time(blueprint, plan)) },
                 ..CronJobSpec::default()
             },
             status: None,
         }),
     }
+}
+
+/// What each Job of a `CronJob` carries: whose it is.
+fn of_time(blueprint: &Blueprint, plan: &JobPlan) -> ObjectMeta {
+    ObjectMeta { labels: Some(selector(&blueprint.cloud, &plan.name)), ..ObjectMeta::default() }
 }

@@ -106,30 +106,40 @@ pub fn components(workloads: &Workloads, troubles: &Troubles) -> BTreeMap<String
 
 /// How far each job is, by the Job's name.
 pub fn jobs(workloads: &Workloads, troubles: &Troubles) -> BTreeMap<String, JobState> {
-    workloads
+    workloads.jobs.iter().map(|job| (name(&job.metadata), job_state(job, troubles))).collect()
+}
+
+/// How what is done again and again ended last, by the job's name.
+pub fn scheduled(workloads: &Workloads, troubles: &Troubles) -> BTreeMap<String, JobState> {
+    let mut ended: Vec<_> = workloads
         .jobs
         .iter()
-        .map(|job| {
-            let status = job.status.clone().unwrap_or_default();
-            let condition = |kind: &str| {
-                let conditions = status.conditions.iter().flatten();
-                conditions
-                    .clone()
-                    .find(|condition| condition.type_ == kind && condition.status == "True")
-                    .cloned()
-            };
-            let state = if condition("Complete").is_some() || count(status.succeeded) > 0 {
-                JobState::Succeeded
-            } else if let Some(failed) = condition("Failed") {
-                let said = job.metadata.labels.as_ref().and_then(|labels| labels.get(names::LABEL_COMPONENT));
-                let why = said.and_then(|component| troubles.get(component)).map(|(_, words)| words.clone());
-                JobState::Failed(why.or(failed.message).unwrap_or_else(|| "no reason was given".into()))
-            } else {
-                JobState::Active
-            };
-            (name(&job.metadata), state)
+        .filter_map(|job| {
+            let owner = job.metadata.owner_references.iter().flatten().find(|owner| owner.kind == "CronJob")?;
+            let state = job_state(job, troubles);
+            let began = job.status.as_ref()?.start_time.as_ref().map(|time| time.0);
+            (state != JobState::Active).then(|| (began, owner.name.clone(), state))
         })
-        .collect()
+        .collect();
+    ended.sort_by_key(|(began, _, _)| *began);
+    ended.into_iter().map(|(_, name, state)| (name, state)).collect()
+}
+
+fn job_state(job: &Job, troubles: &Troubles) -> JobState {
+    let status = job.status.clone().unwrap_or_default();
+    let condition = |kind: &str| {
+        let conditions = status.conditions.iter().flatten();
+        conditions.clone().find(|condition| condition.type_ == kind && condition.status == "True").cloned()
+    };
+    if condition("Complete").is_some() || count(status.succeeded) > 0 {
+        JobState::Succeeded
+    } else if let Some(failed) = condition("Failed") {
+        let said = job.metadata.labels.as_ref().and_then(|labels| labels.get(names::LABEL_COMPONENT));
+        let why = said.and_then(|component| troubles.get(component)).map(|(_, words)| words.clone());
+        JobState::Failed(why.or(failed.message).unwrap_or_else(|| "no reason was given".into()))
+    } else {
+        JobState::Active
+    }
 }
 
 /// What is wrong with the pods of each component, the worst of each: a typed reason and words.
@@ -247,6 +257,29 @@ mod tests {
         assert_eq!(found.keys().collect::<Vec<_>>(), ["nova-api"]);
         let words = format!("nova-api-2: ended 3 times with exit code 22: {wrong}");
         assert_eq!(found["nova-api"], (Reason::CrashLoop, words));
+    }
+
+    #[test]
+    fn what_is_done_again_is_as_it_ended_last() {
+        let job = |name: &str, of: &str, began: &str, condition: &str| -> Job {
+            let owner = json!([{"apiVersion": "batch/v1", "kind": "CronJob", "name": of, "uid": "u"}]);
+            let conditions = json!([{"type": condition, "status": "True", "message": "it failed"}]);
+            serde_json::from_value(json!({
+                "metadata": {"name": name, "ownerReferences": owner},
+                "status": {"startTime": began, "conditions": conditions},
+            }))
+            .expect("a job")
+        };
+        let jobs = vec![
+            job("b-2", "b", "2026-01-02T00:00:00Z", "Complete"),
+            job("a-3", "a", "2026-01-03T00:00:00Z", "Suspended"),
+            job("a-2", "a", "2026-01-02T00:00:00Z", "Failed"),
+            job("a-1", "a", "2026-01-01T00:00:00Z", "Complete"),
+            job("b-1", "b", "2026-01-01T00:00:00Z", "Failed"),
+        ];
+        let found = scheduled(&Workloads { jobs, ..Workloads::default() }, &Troubles::new());
+        assert_eq!(found["a"], JobState::Failed("it failed".into()), "the third has not ended");
+        assert_eq!(found["b"], JobState::Succeeded);
     }
 
     #[test]

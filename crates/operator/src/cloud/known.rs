@@ -50,6 +50,7 @@ impl Known {
             observed: oaas_plan::Observed {
                 components: facts::components(&workloads, &troubles),
                 jobs: facts::jobs(&workloads, &troubles),
+                scheduled: facts::scheduled(&workloads, &troubles),
                 registered: seen.registered.clone(),
                 unregistered: seen.unregistered.clone(),
                 locked_out: seen.locked_out.clone(),
