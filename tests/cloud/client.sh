@@ -30,8 +30,7 @@ ends_with_the_client() {
 }
 
 files_of_the_caller() {
-    local dir
-    dir=$(mktemp -d)
+    dir=$(mktemp -d) # The trap runs when locals are gone.
     trap 'rm -rf "$dir"; client demo keypair delete here made; client demo image delete here' EXIT
     ssh-keygen -q -t ed25519 -N '' -f "$dir/id"
     client demo keypair create --public-key "$dir/id.pub" here

@@ -62,21 +62,20 @@ four_byte_names_are_taken() {
         # shellcheck disable=SC2086
         client demo $kind delete "$id"
     done
-    client demo image create --disk-format raw --container-format bare --property "note=🚀" "🎉" </dev/null -f value -c id >"$out/image-name"
-    [[ $(field demo image "$(cat "$out/image-name")" name) == "🎉" ]]
-    client demo image delete "$(cat "$out/image-name")"
+    # Glance itself takes none (glance/common/utils.py), and says so.
+    ! client demo image create --disk-format raw --container-format bare "🎉" >"$out/said" 2>&1
+    grep '400' "$out/said" >/dev/null
     client admin project create "🎉" -f value -c id
     client admin project show "🎉" -f value -c name | grep -qx "🎉"
     # Another such character is another name.
     client admin project create "🚀" -f value -c id
     client admin project delete "🎉" "🚀"
-    client admin flavor create --ram 64 --disk 1 "🚀" -f value -c name | grep -qx "🚀"
-    client admin flavor delete "🚀"
 }
 # What the field's other deployers switch on: port forwarding, trunks, quality of service, names of ports.
 extensions_of_the_network_work() {
-    local address port parent policy internal
+    local port parent policy internal
     parent=$(client demo port create --network demo-net --dns-name a parent -f value -c id)
+    # The trap runs when locals are gone.
     address=$(client demo floating ip create ext-net -f value -c floating_ip_address)
     trap 'client demo floating ip delete "$address"; client demo network trunk delete t; client demo port delete parent child; client admin network qos policy delete q' EXIT
     [[ $(field demo port "$parent" dns_name) == a ]]
@@ -107,7 +106,7 @@ console_logs_stay_short() {
     [[ -n $log ]] || { echo "no log has grown"; return 1; }
     stays_short() { [[ $(stat -c %b "$log") -lt 8192 ]]; }
     until_true 40 stays_short
-    client demo console log show demo-vm --lines 1 | grep -q xxx
+    client demo console log show demo-vm --lines 20 | grep xxx >/dev/null
 }
 # Guests are given what the cloud itself does not take.
 the_rest_of_a_node_is_reserved() {
