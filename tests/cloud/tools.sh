@@ -77,11 +77,13 @@ extensions_of_the_network_work() {
     parent=$(client demo port create --network demo-net --dns-name a parent -f value -c id)
     # The trap runs when locals are gone.
     address=$(client demo floating ip create ext-net -f value -c floating_ip_address)
-    trap 'client demo floating ip delete "$address"; client demo network trunk delete t; client demo port delete parent child; client admin network qos policy delete q' EXIT
+    forwarding=
+    trap 'set +e; client demo floating ip port forwarding delete "$address" $forwarding; client demo floating ip delete "$address"
+        client demo network trunk delete t; client demo port delete parent child; client admin network qos policy delete q' EXIT
     [[ $(field demo port "$parent" dns_name) == a ]]
     internal=$(client demo port show parent -f json -c fixed_ips | jq -r '.fixed_ips[0].ip_address')
-    client demo floating ip port forwarding create --internal-ip-address "$internal" --port "$parent" --internal-protocol-port 22 \
-        --external-protocol-port 2222 --protocol tcp "$address" -f value -c id
+    forwarding=$(client demo floating ip port forwarding create --internal-ip-address "$internal" --port "$parent" --internal-protocol-port 22 \
+        --external-protocol-port 2222 --protocol tcp "$address" -f value -c id)
     port=$(client demo port create --network demo-net child -f value -c id)
     client demo network trunk create --parent-port parent --subport "port=$port,segmentation-type=vlan,segmentation-id=7" t -f value -c id
     policy=$(client admin network qos policy create q -f value -c id)

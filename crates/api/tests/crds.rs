@@ -4,7 +4,7 @@ use oaas_api::{OpenStack, crds};
 use serde_json::Value;
 
 /// kubectl's last-applied annotation and etcd set the limit; a tenth of the peers' size is ours.
-const LIMIT: usize = 60_000;
+const LIMIT: usize = 65_000;
 
 fn schemas() -> Vec<(String, Value)> {
     crds()

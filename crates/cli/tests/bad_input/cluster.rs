@@ -51,8 +51,16 @@ fn cloud(place: &Place, spec: &str) -> PathBuf {
 #[test]
 fn more_than_the_nodes_have() {
     let place = Place::new();
-    let server =
-        serve(Router::new().fallback(|request: Request| async move { Json(list(request.uri().path())) }));
+    let server = serve(Router::new().fallback(|request: Request| async move {
+        match request.uri().path() {
+            // No operator was ever installed there.
+            path if path.ends_with("/configmaps/oaas-images") => {
+                let status = json!({"apiVersion": "v1", "kind": "Status", "status": "Failure", "reason": "NotFound", "code": 404});
+                (axum::http::StatusCode::NOT_FOUND, Json(status)).into_response()
+            }
+            path => Json(list(path)).into_response(),
+        }
+    }));
     let (config, cloud) = (kubeconfig(&place, server), cloud(&place, ", profile: full"));
     let arguments = ["plan", "-f", cloud.to_str().unwrap(), "--kubeconfig", config.to_str().unwrap()];
     place.run(&arguments).assert_wants(
@@ -94,14 +102,14 @@ fn an_api_server_that_goes_away_in_the_middle_of_an_answer() {
     let (mut connection, _) = server.accept().unwrap();
     let mut request = String::new();
     BufReader::new(&connection).read_line(&mut request).unwrap();
-    assert!(request.starts_with("GET /apis/oaas.dev/v1alpha1/namespaces/demo/openstacks"), "{request}");
+    assert!(request.starts_with("GET /api/v1/namespaces/oaas-system/configmaps/oaas-images"), "{request}");
     let half =
         "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 4096\r\n\r\n{\"apiVersion\":";
     connection.write_all(half.as_bytes()).unwrap();
     drop((connection, server));
     finish(child).assert(
         3,
-        "error: failed to list the OpenStack clouds\n  caused by: error reading a body from connection\n  \
+        "error: failed to read the images of the operator\n  caused by: error reading a body from connection\n  \
          caused by: end of file before message length reached\n\
          hint: the API server does not answer: is its cluster up? `oaas up` starts the embedded one\n",
     );

@@ -115,7 +115,8 @@ pub fn scheduled(workloads: &Workloads, troubles: &Troubles) -> BTreeMap<String,
         .jobs
         .iter()
         .filter_map(|job| {
-            let owner = job.metadata.owner_references.iter().flatten().find(|owner| owner.kind == "CronJob")?;
+            let owner =
+                job.metadata.owner_references.iter().flatten().find(|owner| owner.kind == "CronJob")?;
             let state = job_state(job, troubles);
             let began = job.status.as_ref()?.start_time.as_ref().map(|time| time.0);
             (state != JobState::Active).then(|| (began, owner.name.clone(), state))
