@@ -38,6 +38,7 @@ mod nodes;
 mod options;
 mod overrides;
 mod own_files;
+mod pace;
 mod problem;
 mod publish;
 mod registrations;
@@ -82,6 +83,7 @@ pub use inputs::{
 pub use jobs::database_lives;
 pub use nodes::{NodePlan, node_plans, node_selector};
 pub use overrides::ReplicaOwner;
+pub use pace::pace;
 pub use problem::Problem;
 pub use publish::{PublishPlan, wanted_ports};
 pub use registrations::{Access, RegisteredApi, RegisteredUser, Registration};

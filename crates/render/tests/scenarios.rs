@@ -104,6 +104,53 @@ fn an_option_changes_the_pods_that_read_it_only() {
 }
 
 #[test]
+fn a_change_of_everything_rolls_a_few_at_a_time() {
+    let mut cloud = Cloud::small();
+    while cloud.step() {}
+    cloud.observed.database_lived = true;
+    for service in ["keystone", "glance", "placement", "nova", "neutron"] {
+        let said = serde_json::json!({"config": {"DEFAULT": {"debug": true}}});
+        cloud.spec.services.insert(service.into(), serde_json::from_value(said).expect("a service"));
+    }
+    let blueprint = cloud.blueprint();
+    let begin = |cloud: &mut Cloud| -> Vec<String> {
+        let mut gates = oaas_plan::gates(&blueprint, &cloud.observed);
+        oaas_plan::pace(&blueprint, &cloud.observed, &mut gates);
+        let mut begun = Vec::new();
+        for (name, plan) in &blueprint.components {
+            let state = cloud.observed.components.get_mut(name).expect("it runs");
+            if gates.components[name].is_open() && state.hash.as_ref() != Some(&plan.hash) {
+                (state.hash, state.updated) = (Some(plan.hash.clone()), 0);
+                begun.push(name.clone());
+            }
+        }
+        begun
+    };
+    let daemon_sets = ["neutron-ovn-agent", "nova-compute"];
+    let mut first = begin(&mut cloud);
+    first.retain(|name| !daemon_sets.contains(&name.as_str()));
+    assert_eq!(first, ["glance", "keystone", "neutron-ovn-maintenance-worker"]);
+    assert_eq!(begin(&mut cloud), [""; 0], "they roll");
+    // One is done, and one will never be.
+    cloud.observed.components.get_mut("glance").expect("it runs").updated = 1;
+    cloud.observed.components.get_mut("keystone").expect("it runs").trouble =
+        Some((Reason::CrashLoop, "ends again and again".into()));
+    assert_eq!(begin(&mut cloud), ["neutron-periodic-workers", "neutron-rpc-server"]);
+    let mut all = 2;
+    while cloud.observed.components.values().any(|state| state.updated < state.desired) {
+        cloud
+            .observed
+            .components
+            .values_mut()
+            .for_each(|state| (state.updated, state.trouble) = (state.desired, None));
+        let begun = begin(&mut cloud);
+        assert!(begun.len() <= 3, "{begun:?}");
+        all += begun.len();
+    }
+    assert_eq!(all, 8);
+}
+
+#[test]
 fn mistakes_get_the_nearest_right_thing() {
     let mut cloud = Cloud::small();
     cloud.spec.release = "2026.x".into();

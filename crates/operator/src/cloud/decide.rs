@@ -221,7 +221,8 @@ fn judged(
 fn made(known: &Known, observed: &Observed, planned: Planned<'_>, changes: Vec<Change>) -> Make {
     let Planned { spec, blueprint, state, secured, warnings } = planned;
     let credentials = &secured.credentials;
-    let gates = oaas_plan::gates(&blueprint, &known.observed);
+    let mut gates = oaas_plan::gates(&blueprint, &known.observed);
+    oaas_plan::pace(&blueprint, &known.observed, &mut gates);
     let report = oaas_plan::report(&blueprint, &gates, &known.observed);
     let hash = state.hash();
     let stored = Stored { state, changes, spec: spec.clone() };
