@@ -38,7 +38,7 @@ pub fn pace(blueprint: &Blueprint, observed: &Observed, gates: &mut Gates) {
             free -= 1;
         } else {
             let on =
-                rolling.first().map_or_else(|| Part::component(&plan.name), |name| Part::component(name));
+                rolling.first().map_or_else(|| Part::component(&plan.name), |name| Part::component(*name));
             let message = "waits for its turn to roll".to_owned();
             *gate = Gate::Held(vec![Wait { reason: Reason::Rolling, message, on }]);
         }
