@@ -64,9 +64,8 @@ while True:
     connection, (address, _) = listener.accept()
     print(address, connection.recv(64).decode().strip(), flush=True)
     connection.close()' >"$out/peer" &
-    printf '#!/bin/sh\necho hello-from-user-data | nc 192.168.100.250 7000\n' |
-        kubectl exec -i -n "$namespace" deploy/client -- sh -c 'cat >/tmp/user-data'
-    client demo server create "$server" --image oaas-guest --flavor m1.tiny --network demo-net --user-data /tmp/user-data -f value -c id
+    printf '#!/bin/sh\necho hello-from-user-data | nc 192.168.100.250 7000\n' >"$out/user-data"
+    client demo server create "$server" --image oaas-guest --flavor m1.tiny --network demo-net --user-data "$out/user-data" -f value -c id
     until_true 150 grep -q hello-from-user-data "$out/peer"
     seen=$(awk '/hello-from-user-data/ {print $1; exit}' "$out/peer")
     [[ $seen == "$router" ]] || { echo "the peer sees $seen, the router has $router"; return 1; }

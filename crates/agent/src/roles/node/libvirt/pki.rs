@@ -53,7 +53,7 @@ pub async fn follow(role: &Libvirt, tls: &TlsFiles, first: bool) -> Result<(), E
         ];
         match system::run(reload).await {
             Ok(_) => {
-                info!(target: "oaas_agent", guest = guest.domain, "its console has the newer certificate")
+                info!(target: "oaas_agent", guest = guest.domain, "its console has the newer certificate");
             }
             Err(error) => {
                 warn!(target: "oaas_agent", guest = guest.domain, "its console keeps its former certificate: {error}");
