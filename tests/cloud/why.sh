@@ -85,6 +85,14 @@ why_full_volume() {
     names_within 90 rabbitmq 'volume is full' 'No space left on device|enospc' 'spec.services.rabbitmq.volume'
 }
 
+# A value that the service refuses at its start: the old pod serves on, and the service's own line is told, by `why` and in the status.
+why_wrong_value() {
+    trap 'patch "{\"spec\":{\"services\":{\"keystone\":null}}}"; ready_again' EXIT
+    patch '{"spec":{"services":{"keystone":{"config":{"token":{"provider":"nothing"}}}}}}'
+    names_within 120 keystone "log:.*'nothing'"
+    client demo token issue -f value -c id >/dev/null
+    until_true 30 status_quotes "'nothing'"
+}
 status_quotes() { kubectl get oscloud -n "$namespace" demo -o 'jsonpath={.status.components[?(@.name=="keystone")].waitingFor}' | grep -q -- "$1"; }
 
 # Nobody keeps the status true while the operator is away.

@@ -7,7 +7,9 @@ use k8s_openapi::api::apps::v1::{
     DaemonSet, DaemonSetSpec, DaemonSetUpdateStrategy, Deployment, DeploymentSpec, DeploymentStrategy,
     RollingUpdateDeployment, StatefulSet, StatefulSetPersistentVolumeClaimRetentionPolicy, StatefulSetSpec,
 };
-use k8s_openapi::api::core::v1::{PodTemplateSpec, Secret, TopologySpreadConstraint};
+use k8s_openapi::api::core::v1::{
+    Affinity, PodAffinity, PodAffinityTerm, PodTemplateSpec, Secret, TopologySpreadConstraint,
+};
 use k8s_openapi::api::policy::v1::{PodDisruptionBudget, PodDisruptionBudgetSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
@@ -102,7 +104,11 @@ fn workload_metadata(blueprint: &Blueprint, plan: &ComponentPlan) -> ObjectMeta 
 pub(crate) fn pods(blueprint: &Blueprint, plan: &ComponentPlan) -> (String, PodTemplateSpec) {
     let mut template = template(blueprint, plan);
     if let (Some(spec), false) = (&mut template.spec, plan.kind == WorkloadKind::DaemonSet) {
-        spec.topology_spread_constraints = Some(vec![spread(blueprint, plan)]);
+        if plan.kind == WorkloadKind::Deployment && !plan.claims.is_empty() {
+            spec.affinity = Some(together(blueprint, plan));
+        } else {
+            spec.topology_spread_constraints = Some(vec![spread(blueprint, plan)]);
+        }
     }
     let mut of_closure = template.clone();
     for container in of_closure.spec.iter_mut().flat_map(|spec| &mut spec.containers) {
@@ -187,6 +193,23 @@ fn daemon_set(blueprint: &Blueprint, plan: &ComponentPlan) -> DaemonSet {
             ..DaemonSetSpec::default()
         },
         status: None,
+    }
+}
+
+/// All pods on one node: a volume that they share is mounted by one node at a time, and by any number of pods there. So a new
+/// pod stands beside the old one before that goes.
+fn together(blueprint: &Blueprint, plan: &ComponentPlan) -> Affinity {
+    let term = PodAffinityTerm {
+        label_selector: Some(label_selector(selector(&blueprint.cloud, &plan.name))),
+        topology_key: "kubernetes.io/hostname".into(),
+        ..PodAffinityTerm::default()
+    };
+    Affinity {
+        pod_affinity: Some(PodAffinity {
+            required_during_scheduling_ignored_during_execution: Some(vec![term]),
+            ..PodAffinity::default()
+        }),
+        ..Affinity::default()
     }
 }
 
