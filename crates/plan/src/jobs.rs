@@ -21,7 +21,7 @@ use crate::overrides::resources;
 use crate::resolve::{ACCOUNTS, AUTHORITY_FILE, Place, World};
 
 /// The name of the job that loads a service's databases.
-pub(crate) fn schema_job(service: &str) -> String {
+pub fn schema_job(service: &str) -> String {
     format!("load-schema-{service}")
 }
 

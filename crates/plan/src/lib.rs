@@ -80,7 +80,7 @@ pub use inputs::{
     ClaimState, CloudId, Cluster, ComponentState, ContentState, Image, Images, Inputs, JobState, Node,
     Observed, PodsMade, RolloutState, StorageClasses, UserSecrets, revision,
 };
-pub use jobs::database_lives;
+pub use jobs::{database_lives, schema_job};
 pub use nodes::{NodePlan, node_plans, node_selector};
 pub use overrides::ReplicaOwner;
 pub use pace::pace;

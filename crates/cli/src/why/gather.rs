@@ -112,7 +112,7 @@ fn services(catalog: &Catalog) -> BTreeMap<String, String> {
         let components = service.components.iter().map(|component| component.name.clone());
         let jobs = service.jobs.iter().map(|job| job.name.clone());
         let name = service.name.clone();
-        let all = components.chain(jobs);
+        let all = components.chain(jobs).chain([oaas_plan::schema_job(&service.name)]);
         all.map(move |item| (item, name.clone())).collect::<Vec<_>>()
     };
     catalog.services().values().flat_map(of).collect()
