@@ -8,7 +8,6 @@ checks_of_scale() {
     check "a wrong value harms nobody, and is named" wrong_value_harms_nobody
     check "who votes keeps its count, and says why" voters_are_refused
     check "a memcached lost, by its process and by its address, fails no request" memcached_lost_fails_nothing
-    check "Horizon's sessions outlive it" sessions_outlive_the_cache
 }
 
 # Components whose count belongs to whoever scales, and that do not vote.
@@ -84,27 +83,5 @@ memcached_lost_fails_nothing() {
         '[$lost[0].kinds | to_entries[] | {kind: .key, slowest: .value.slowest, calm: $calm[0].kinds[.key].slowest} | select(.slowest > .calm + 1)]' |
         tee "$out/slower" | jq -e 'length == 0' >/dev/null || { cat "$out/slower"; return 1; }
     until_true 120 cloud_is_ready
-}
-sessions_outlive_the_cache() {
-    local url jar=$out/cookies token page
-    url=$(oaas status --output json | jq -r '.endpoints.horizon // .cloud.endpoints.horizon')
-    rm -f "$jar"
-    browse() { curl --silent --show-error --insecure --cookie "$jar" --cookie-jar "$jar" --referer "$url/" "$@"; }
-    token=$(browse "$url/auth/login/" | sed -n 's/.*name="csrfmiddlewaretoken" value="\([^"]*\)".*/\1/p' | head -n 1)
-    browse --output /dev/null --data-urlencode "csrfmiddlewaretoken=$token" --data-urlencode username=demo --data-urlencode "password@$(demo_password)" \
-        --data-urlencode domain=Default --data-urlencode 'region=default' "$url/auth/login/"
-    page=$(browse --location "$url/project/instances/")
-    grep -q demo-vm <<<"$page" || { echo "no session"; return 1; }
-    wc -c "$jar"
-    # shellcheck disable=SC2046
-    kill -KILL $(programs memcached-0)
-    sleep 5
-    until_true 60 running_pod memcached
-    page=$(browse --location "$url/project/instances/")
-    grep -q demo-vm <<<"$page"
-}
-demo_password() {
-    (umask 077 && oaas credentials openrc --user demo | sed -n "s/^export OS_PASSWORD='\(.*\)'$/\1/p" | tr -d '\n' >"$out/demo.password")
-    echo "$out/demo.password"
 }
 set +a
