@@ -22,7 +22,9 @@ pub fn unsettled(inputs: &Inputs<'_>) -> Option<String> {
             && plan.certificate.as_ref().is_some_and(|name| !inputs.observed.read_secrets.contains(name))
     };
     let component = blueprint.components.values().find(|plan| !runs(&plan.name, &plan.hash) || follows(plan));
-    let job = || blueprint.jobs.values().find(|job| !done(&job.object_name()));
+    // What is done again and again is never done, and reads the newest Secrets the next time.
+    let once = || blueprint.jobs.values().filter(|job| job.schedule.is_none());
+    let job = || once().find(|job| !done(&job.object_name()));
     let registration = || {
         let registered = &inputs.observed.registered;
         blueprint.registrations.iter().find(|wanted| registered.get(&wanted.service) != Some(&wanted.hash))
