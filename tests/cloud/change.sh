@@ -17,7 +17,7 @@ every_option='{"keystone":{"config":{"DEFAULT":{"max_param_size":65}}},"glance":
   "placement":{"config":{"placement":{"allocation_conflict_retry_count":11}}},"nova":{"config":{"api":{"max_limit":1001}}},
   "neutron":{"config":{"DEFAULT":{"max_dns_nameservers":6}}}}'
 no_option='{"keystone":{"config":null},"glance":{"config":null},"placement":{"config":null},"nova":{"config":null},"neutron":{"config":null}}'
-edit() { kubectl patch oscloud demo -n "$namespace" --type=merge --patch "{\"spec\":{\"services\":$1}}"; }
+edit() { patch "{\"spec\":{\"services\":$1}}"; }
 
 # The cloud's steady users: `traffic NAME OPTIONS… -- COMMAND…`; what they noticed is kept in the output directory.
 traffic() {

@@ -36,7 +36,7 @@ came_back() {
 
 # With its data: its servers end, and nothing of it is left on the nodes.
 deleted_with_its_data() {
-    kubectl patch oscloud demo -n "$namespace" --type=merge --patch '{"spec":{"deletionPolicy":"Delete"}}'
+    patch '{"spec":{"deletionPolicy":"Delete"}}'
     kubectl delete oscloud -n "$namespace" demo --timeout=240s
     local left
     left=$(kubectl get all,pvc,secret,configmap -n "$namespace" -l oaas.dev/cloud -o name)

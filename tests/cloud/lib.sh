@@ -25,6 +25,8 @@ guest() {
     ssh -i "$out/demo.pem" -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null -o LogLevel=ERROR -o ConnectTimeout=10 -o BatchMode=yes \
         "${guest_user:-oaas}@$(address)" "$@"
 }
+# Change the cloud's resource by a merge patch.
+patch() { kubectl patch oscloud demo -n "$namespace" --type=merge --patch "$1"; }
 cloud_is_ready() { [[ $(kubectl get oscloud -n "$namespace" demo -o 'jsonpath={.status.phase}') == Ready ]]; }
 # ended_by SIGNAL SECONDS CODE: `up` gets the signal after so long, and ends with the exit code.
 ended_by() {

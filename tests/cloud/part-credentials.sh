@@ -30,7 +30,7 @@ another_address() {
     ! grep -v "^https://$other:" "$out/urls"
     client demo console url show --novnc demo-vm -f value -c url | grep -q "^https://$other:"
 }
-edit_publish() { kubectl patch oscloud demo -n "$namespace" --type=merge --patch "{\"spec\":{\"publish\":$1}}"; }
+edit_publish() { patch "{\"spec\":{\"publish\":$1}}"; }
 administrators_password() {
     client admin user set --password changed-by-hand admin
     kubectl delete pod -n oaas-system -l app.kubernetes.io/name=oaas-operator

@@ -52,9 +52,9 @@ voters_are_refused() {
         if said=$(kubectl scale -n "$namespace" "statefulset/$component" --replicas=3 2>&1); then echo "statefulset $component may be scaled"; return 1; fi
         echo "$said"
     done
-    if said=$(kubectl patch oscloud demo -n "$namespace" --type=merge --patch '{"spec":{"services":{"galera":{"replicas":3}}}}' 2>&1); then
+    if said=$(patch '{"spec":{"services":{"galera":{"replicas":3}}}}' 2>&1); then
         until_true 30 refused_by_the_operator
-        kubectl patch oscloud demo -n "$namespace" --type=merge --patch '{"spec":{"services":{"galera":null}}}'
+        patch '{"spec":{"services":{"galera":null}}}'
     fi
     until_true 60 cloud_is_ready
     [[ $(kubectl get statefulset -n "$namespace" galera -o 'jsonpath={.spec.replicas}') == 1 ]]

@@ -17,7 +17,6 @@ names_within() {
     done
     cat "$out/why-said"
 }
-patch() { kubectl patch oscloud demo -n "$namespace" --type=merge --patch "$1"; }
 # In a node's network, or in its mounts: those of its kubelet.
 kubelet() { for pid in $(ip netns pids "$instance-node1"); do grep -qz '^kubelet$' "/proc/$pid/cmdline" 2>/dev/null && echo "$pid" && return; done; }
 in_node() { nsenter --target "$(kubelet)" --mount --net --pid "$@"; }
