@@ -1,4 +1,4 @@
-//! Processes of this container that the kernel killed because its memory ran out.
+//! Memory of processes, and those of this container that the kernel killed because it ran out.
 //!
 //! Kubernetes tells of it only when the container's first process ends. A server that starts its workers anew would
 //! fail for ever without a word of the cause.
@@ -15,6 +15,13 @@ const LIMITS: [&str; 2] = ["/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/m
 pub(crate) fn killed() -> Option<String> {
     let read = |paths: [&str; 2]| paths.iter().find_map(|path| fs::read_to_string(path).ok());
     words(&read(COUNTERS)?, &read(LIMITS).unwrap_or_default())
+}
+
+/// Resident memory of a process, by `proc_pid_status(5)`.
+pub(crate) fn resident_bytes(pid: i32) -> Option<u64> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    line.trim().trim_end_matches("kB").trim().parse::<u64>().ok().map(|kib| kib * 1024)
 }
 
 fn words(counters: &str, limit: &str) -> Option<String> {

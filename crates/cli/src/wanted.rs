@@ -10,8 +10,8 @@ use oaas_api::{OpenStack, OpenStackSpec};
 use oaas_catalog::Catalog;
 use oaas_feedback::{Explain, Kind};
 use oaas_plan::{
-    CloudId, CredentialKind, CredentialSpec, Credentials, Image, Images, Inputs, Node, Observed, PlanError,
-    Problem, Rotatable, Sensitive, blueprint, credentials, too_large, validate,
+    CloudId, CredentialSpec, Credentials, Image, Images, Inputs, Node, Observed, PlanError, Problem,
+    Rotatable, Sensitive, blueprint, credentials, too_large, validate,
 };
 use snafu::{ResultExt, Snafu};
 
@@ -186,23 +186,11 @@ pub fn unbuilt(catalog: &Catalog) -> Images {
 pub fn with_generated(mut secrets: Credentials, needed: Vec<CredentialSpec>) -> Credentials {
     for spec in needed {
         let known = secrets.entry(spec.name).or_default();
-        for key in keys(&spec.kind) {
+        for key in spec.kind.keys() {
             known.entry((*key).to_owned()).or_insert_with(|| Sensitive::new(GENERATED.to_owned()));
         }
     }
     secrets
-}
-
-/// The keys of a Secret that is generated.
-const fn keys(kind: &CredentialKind) -> &'static [&'static str] {
-    match kind {
-        CredentialKind::Password { username: Some(_) } => &["username", "password"],
-        CredentialKind::Password { username: None } => &["password"],
-        CredentialKind::FernetKeys { .. } => &["0", "1"],
-        CredentialKind::SshKey => &["ssh-privatekey", "ssh-publickey"],
-        CredentialKind::Authority { .. } => &["ca.crt", "ca.key"],
-        CredentialKind::Certificate { .. } => &["tls.crt", "tls.key", "ca.crt"],
-    }
 }
 
 #[cfg(test)]

@@ -49,6 +49,20 @@ pub enum CredentialKind {
     },
 }
 
+impl CredentialKind {
+    /// The keys of its Secret.
+    pub const fn keys(&self) -> &'static [&'static str] {
+        match self {
+            Self::Password { username: Some(_) } => &["username", "password"],
+            Self::Password { username: None } => &["password"],
+            Self::FernetKeys { .. } => &["0", "1"],
+            Self::SshKey => &["ssh-privatekey", "ssh-publickey"],
+            Self::Authority { .. } => &["ca.crt", "ca.key"],
+            Self::Certificate { .. } => &["tls.crt", "tls.key", "ca.crt"],
+        }
+    }
+}
+
 /// One secret that a cloud needs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CredentialSpec {

@@ -7,7 +7,7 @@ use oaas_catalog::{Component, OptionRule, Release, Service, WorkloadKind};
 
 use crate::document::{Content, Document};
 use crate::inputs::{Inputs, Node};
-use crate::options::{checked, reads_options};
+use crate::options::{checked, is_said, reads_options, split};
 use crate::overrides::put_options;
 use crate::problem::{Problems, suggestion};
 use crate::sensitive::Sensitive;
@@ -116,23 +116,16 @@ fn broken(
     rule: &OptionRule,
     problems: &mut Problems,
 ) {
-    let says = |sections: &Sections, option: &str| {
-        let (option, value) = option.split_once('=').map_or((option, None), |(o, v)| (o, Some(v)));
-        let (section, option) = option.split_once('.')?;
-        let said = sections.get(section)?.get(option)?;
-        let text = crate::overrides::texts(inputs, said);
-        value.is_none_or(|value| text == [value]).then_some(())
-    };
-    if says(sections, &rule.option).is_none() {
+    if !is_said(inputs, sections, &rule.option) {
         return;
     }
-    let option = rule.option.split('=').next().unwrap_or_default();
+    let (option, _) = split(&rule.option);
     match &rule.needs {
         None => problems.add(format!("{path}.{option}"), "it is each node's own", rule.hint.clone()),
         Some(needs) => {
             let of_service = inputs.spec.services.get(&service.name);
-            let said = of_service.is_some_and(|wanted| says(&wanted.config, needs).is_some());
-            if !said && says(sections, needs).is_none() {
+            let said = of_service.is_some_and(|wanted| is_said(inputs, &wanted.config, needs));
+            if !said && !is_said(inputs, sections, needs) {
                 problems.add(format!("{path}.{option}"), format!("needs {needs}"), rule.hint.clone());
             }
         }

@@ -14,6 +14,17 @@ pub(crate) fn reads_options(service: &Service, component: &Component) -> bool {
     main.is_some_and(|main| !component.pod.config.is_empty() || component.pod.files.contains(main))
 }
 
+/// What to do with words that stand where nothing takes them: the components of the service that do.
+pub(crate) fn elsewhere(service: &Service, takes: impl Fn(&Component) -> bool) -> String {
+    let others = service.components.iter().filter(|component| takes(component));
+    let names: Vec<&str> = others.map(|component| component.name.as_str()).collect();
+    if names.is_empty() {
+        "take them out".to_owned()
+    } else {
+        format!("put them under one of {}", names.join(", "))
+    }
+}
+
 /// What is wrong with the options that the resource says under one name: a service's or a component's.
 pub(crate) fn problems(
     inputs: &Inputs<'_>,
@@ -28,17 +39,7 @@ pub(crate) fn problems(
     let read = service.components.iter().filter(of_name).any(|component| reads_options(service, component));
     for (field, sections) in [("config", &wanted.config), ("unchecked", &wanted.unchecked)] {
         if !sections.is_empty() && !read {
-            let others: Vec<&str> = service
-                .components
-                .iter()
-                .filter(|component| reads_options(service, component))
-                .map(|component| component.name.as_str())
-                .collect();
-            let hint = if others.is_empty() {
-                "take them out".to_owned()
-            } else {
-                format!("put them under one of {}", others.join(", "))
-            };
+            let hint = elsewhere(service, |component| reads_options(service, component));
             problems.add(format!("{path}.{field}"), format!("{name} reads no file of options"), hint);
         }
     }
@@ -76,21 +77,23 @@ fn broken(inputs: &Inputs<'_>, service: &Service, name: &str, rule: &OptionRule,
 }
 
 /// `SECTION.OPTION=VALUE`, split before the value.
-fn split(option: &str) -> (&str, Option<&str>) {
+pub(crate) fn split(option: &str) -> (&str, Option<&str>) {
     option.split_once('=').map_or((option, None), |(option, value)| (option, Some(value)))
 }
 
 /// In which field the resource says an option under a name, if it does.
 fn says(inputs: &Inputs<'_>, name: &str, option: &str) -> Option<&'static str> {
-    let (option, value) = split(option);
-    let (section, option) = option.split_once('.')?;
     let wanted = inputs.spec.services.get(name)?;
-    [("config", &wanted.config), ("unchecked", &wanted.unchecked)].into_iter().find_map(
-        |(field, sections)| {
-            let said = sections.get(section)?.get(option)?;
-            value.is_none_or(|value| texts(inputs, said) == [value]).then_some(field)
-        },
-    )
+    [("config", &wanted.config), ("unchecked", &wanted.unchecked)]
+        .into_iter()
+        .find_map(|(field, sections)| is_said(inputs, sections, option).then_some(field))
+}
+
+/// Do sections say an option, `SECTION.OPTION`, or that it has a value, `SECTION.OPTION=VALUE`?
+pub(crate) fn is_said(inputs: &Inputs<'_>, sections: &Sections, option: &str) -> bool {
+    let (option, value) = split(option);
+    let said = option.split_once('.').and_then(|(section, option)| sections.get(section)?.get(option));
+    said.is_some_and(|said| value.is_none_or(|value| texts(inputs, said) == [value]))
 }
 
 /// What is wrong with options, each held against what is known of it.

@@ -6,6 +6,7 @@ use oaas_catalog::{Component, FileFormat, Release, Service};
 
 use crate::document::{Content, Document};
 use crate::inputs::Inputs;
+use crate::options::{elsewhere, reads_options};
 use crate::overrides::wanted;
 use crate::problem::Problems;
 use crate::sensitive::Sensitive;
@@ -48,12 +49,6 @@ fn answers(service: &Service, component: &Component) -> bool {
     service.apis.iter().any(|api| api.component == component.name)
 }
 
-/// Has it a main file, and so a directory of its own?
-fn has_directory(service: &Service, component: &Component) -> bool {
-    let main = service.main.as_ref();
-    main.is_some_and(|main| !component.pod.config.is_empty() || component.pod.files.contains(main))
-}
-
 /// What is wrong with the files that the resource says under one name.
 pub(crate) fn problems(
     inputs: &Inputs<'_>,
@@ -64,20 +59,11 @@ pub(crate) fn problems(
 ) {
     let Some(said) = inputs.spec.services.get(name) else { return };
     let own = |component: &&Component| name == service.name || component.name == name;
-    let others = |has: &dyn Fn(&Component) -> bool| {
-        let names: Vec<&str> =
-            service.components.iter().filter(|c| has(c)).map(|c| c.name.as_str()).collect();
-        if names.is_empty() {
-            "take them out".to_owned()
-        } else {
-            format!("put them under one of {}", names.join(", "))
-        }
-    };
+    // The directory is that of the main file.
+    let has_directory = |component: &Component| reads_options(service, component);
     let path = format!("spec.services.{name}");
-    if !said.config_files.is_empty()
-        && !service.components.iter().filter(own).any(|c| has_directory(service, c))
-    {
-        let hint = others(&|component| has_directory(service, component));
+    if !said.config_files.is_empty() && !service.components.iter().filter(own).any(has_directory) {
+        let hint = elsewhere(service, has_directory);
         problems.add(
             format!("{path}.configFiles"),
             format!("{name} has no directory of configuration files"),
@@ -92,7 +78,7 @@ pub(crate) fn problems(
     let has_policy = known.is_none_or(|index| index.sections().any(|section| section == "oslo_policy"));
     let asks = |component: &Component| has_policy && answers(service, component);
     if !said.policy.is_empty() && !service.components.iter().filter(own).any(asks) {
-        problems.add(format!("{path}.policy"), format!("{name} asks no policy"), others(&asks));
+        problems.add(format!("{path}.policy"), format!("{name} asks no policy"), elsewhere(service, asks));
     }
     for (rule, check) in &said.policy {
         if let Some(wrong) = wrong_check(check) {

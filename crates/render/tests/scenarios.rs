@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 
 use k8s_openapi::api::batch::v1::Job;
 use oaas_api::Reason;
-use oaas_plan::{Image, JobState};
+use oaas_plan::{Blueprint, Image, JobState};
 use oaas_render::{Objects, Rendered, text};
 use support::Cloud;
 
@@ -517,6 +517,12 @@ fn members_whose_workload_is_away_are_counted_by_their_volumes() {
     assert_eq!(counted(&cloud).0.len(), 1);
 }
 
+/// Components whose pods are made from something else.
+fn changed<'a>(before: &Blueprint, after: &'a Blueprint) -> Vec<&'a String> {
+    let other = after.components.iter().filter(|(name, plan)| plan.hash != before.components[*name].hash);
+    other.map(|(name, _)| name).collect()
+}
+
 /// What is said of a section under a service's name rolls what reads it, and nothing else.
 #[test]
 fn an_option_of_a_section_changes_what_reads_it() {
@@ -526,13 +532,7 @@ fn an_option_of_a_section_changes_what_reads_it() {
     cloud.spec.services = serde_json::from_str(yaml).expect("parses");
     assert_eq!(cloud.with_inputs(oaas_plan::validate), []);
     let after = cloud.blueprint();
-    let changed: Vec<&String> = after
-        .components
-        .iter()
-        .filter(|(name, plan)| plan.hash != before.components[*name].hash)
-        .map(|(name, _)| name)
-        .collect();
-    assert_eq!(changed, ["nova-conductor", "nova-scheduler"]);
+    assert_eq!(changed(&before, &after), ["nova-conductor", "nova-scheduler"]);
 }
 
 /// A node takes the options of the groups that it is in; the others keep the common file.
@@ -550,13 +550,7 @@ fn options_of_a_group_of_nodes_are_in_the_files_of_its_nodes() {
     .expect("parses");
     assert_eq!(cloud.with_inputs(oaas_plan::validate), []);
     let (after, _, rendered) = cloud.rendered();
-    let changed: Vec<&String> = after
-        .components
-        .iter()
-        .filter(|(name, plan)| plan.hash != before.components[*name].hash)
-        .map(|(name, _)| name)
-        .collect();
-    assert_eq!(changed, ["nova-compute"]);
+    assert_eq!(changed(&before, &after), ["nova-compute"]);
     let files = &after.components["nova-compute"].node_documents;
     let says = |node: &str| text::write(&files[node]).contains("num_pcie_ports = 7");
     assert_eq!((says("node1"), says("node2")), (false, true));

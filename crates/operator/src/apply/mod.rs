@@ -201,11 +201,10 @@ impl Applier {
         let held = desired(held, &owner.namespace, &[]);
         keep.extend(held.iter().map(|object| object.key.clone()));
         let mut applied = Applied::default();
-        let workloads: Vec<Desired> =
-            all.iter().filter(|object| RUN_PODS.contains(&object.resource.kind.as_str())).cloned().collect();
         // Pods start when their workload exists, so what they mount and whom they call comes first.
         let (runs, rest): (Vec<_>, Vec<_>) =
             all.into_iter().partition(|object| RUN_PODS.contains(&object.resource.kind.as_str()));
+        let workloads = runs.clone();
         self.bring_all_about(owner, rest, &mut applied).await;
         let broken: BTreeSet<Key> = applied.failed.iter().map(|error| error.key().clone()).collect();
         // With a new template its pods would start from what the object that failed was before.

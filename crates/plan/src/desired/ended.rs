@@ -42,15 +42,9 @@ impl Ended {
 
 /// Values that say which generation it is, and nothing of what is in it.
 fn values(spec: &CredentialSpec) -> BTreeMap<String, Sensitive<String>> {
-    let value =
-        |key: &str| Sensitive::new(format!("{key} of {} in generation {}", spec.name, spec.generation));
-    let (keys, username): (&[&str], _) = match &spec.kind {
-        CredentialKind::Password { username } => (&["password"], username.clone()),
-        CredentialKind::FernetKeys { .. } => (&["0", "1"], None),
-        CredentialKind::SshKey => (&["ssh-privatekey", "ssh-publickey"], None),
-        CredentialKind::Authority { .. } => (&["ca.crt", "ca.key"], None),
-        CredentialKind::Certificate { .. } => (&["ca.crt", "tls.crt", "tls.key"], None),
+    let value = |key: &str| match (key, &spec.kind) {
+        ("username", CredentialKind::Password { username: Some(name) }) => name.clone(),
+        _ => format!("{key} of {} in generation {}", spec.name, spec.generation),
     };
-    let keys = keys.iter().map(|key| ((*key).to_owned(), value(key)));
-    keys.chain(username.map(|name| ("username".to_owned(), Sensitive::new(name)))).collect()
+    spec.kind.keys().iter().map(|key| ((*key).to_owned(), Sensitive::new(value(key)))).collect()
 }

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use oaas_api::OpenStackSpec;
 use oaas_catalog::Catalog;
 use oaas_plan::{
-    Blueprint, CloudId, ComponentState, ContentState, CredentialKind, Credentials, DesiredState, Gates,
-    Image, Images, Inputs, JobState, Node, Observed, PodsMade, Sensitive, UserSecrets,
+    Blueprint, CloudId, ComponentState, ContentState, Credentials, DesiredState, Gates, Image, Images,
+    Inputs, JobState, Node, Observed, PodsMade, Sensitive, UserSecrets,
 };
 use oaas_render::{ANNOTATION_HASH, ANNOTATION_IMAGE, ANNOTATION_PODS, Rendered};
 
@@ -72,16 +72,9 @@ impl Cloud {
     pub fn fill_credentials(&mut self) {
         let specs = self.with_inputs(oaas_plan::credentials);
         for spec in specs {
-            let keys: &[&str] = match spec.kind {
-                CredentialKind::Password { .. } => &["password"],
-                CredentialKind::FernetKeys { .. } => &["0", "1"],
-                CredentialKind::SshKey => &["ssh-privatekey", "ssh-publickey"],
-                CredentialKind::Authority { .. } => &["ca.crt", "ca.key"],
-                CredentialKind::Certificate { .. } => &["ca.crt", "tls.crt", "tls.key"],
-            };
-            let values = keys
-                .iter()
-                .map(|key| ((*key).to_owned(), Sensitive::new(format!("SECRET-{}-{key}", spec.name))));
+            let secret = spec.kind.keys().iter().filter(|key| **key != "username");
+            let values =
+                secret.map(|key| ((*key).to_owned(), Sensitive::new(format!("SECRET-{}-{key}", spec.name))));
             let values = values.collect();
             self.credentials.insert(spec.name, values);
         }

@@ -11,6 +11,7 @@ use oaas_agent_config::Rabbitmq;
 
 use super::settings::MEMORY_SHARE;
 use crate::context::Running;
+use crate::memory::resident_bytes;
 
 /// The alarms of this member now, in words.
 pub fn alarms(config: &Rabbitmq, programs: &[Running]) -> Vec<String> {
@@ -38,13 +39,6 @@ fn judge(config: &Rabbitmq, free: Option<u64>, memory: u64) -> Vec<String> {
 fn free_bytes(path: &Path) -> Option<u64> {
     let stat = statvfs(path).ok()?;
     Some(stat.blocks_available() * stat.fragment_size())
-}
-
-/// Resident memory, by `proc_pid_status(5)`.
-fn resident_bytes(pid: i32) -> Option<u64> {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
-    line.trim().trim_end_matches("kB").trim().parse::<u64>().ok().map(|kib| kib * 1024)
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ use snafu::ResultExt as _;
 use super::super::error::{Error, ReadSnafu, UnfitSnafu, WriteSnafu};
 use super::super::system;
 use super::cgroups;
+use crate::memory::resident_bytes;
 
 /// Where libvirt keeps its guests' process ids; the node's directory.
 const STATE: &str = "/run/libvirt/qemu";
@@ -130,12 +131,8 @@ fn set_score(pid: i32, wanted: i32) -> Result<(), Error> {
 
 /// The memory that all running guests have, in MiB.
 pub fn memory_mib() -> Result<u64, Error> {
-    let resident = |guest: &Guest| {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", guest.pid)).ok()?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
-        line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()
-    };
-    Ok(all()?.iter().filter_map(resident).sum::<u64>() / 1024)
+    let resident = all()?.iter().filter_map(|guest| resident_bytes(guest.pid)).sum::<u64>();
+    Ok(resident / 1_048_576)
 }
 
 /// Treat all guests, and say how many there are and which could not be treated.

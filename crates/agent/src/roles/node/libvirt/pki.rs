@@ -9,14 +9,19 @@ use super::super::error::Error;
 use super::super::system;
 use super::{files, guests};
 
+/// Each file, and the names that libvirt and QEMU want it under: a server's first.
+fn named(tls: &TlsFiles) -> [(&Path, &'static [&'static str]); 3] {
+    [
+        (&tls.ca, &["ca-cert.pem"]),
+        (&tls.cert, &["server-cert.pem", "client-cert.pem"]),
+        (&tls.key, &["server-key.pem", "client-key.pem"]),
+    ]
+}
+
 /// The certificates under the names that libvirt and QEMU want, readable for guests' processes.
 pub async fn write(pki: &Path, role: &Libvirt, tls: &TlsFiles) -> Result<(), Error> {
     system::make_directory(pki)?;
-    for (from, names) in [
-        (&tls.ca, &["ca-cert.pem"][..]),
-        (&tls.cert, &["server-cert.pem", "client-cert.pem"]),
-        (&tls.key, &["server-key.pem", "client-key.pem"]),
-    ] {
+    for (from, names) in named(tls) {
         for name in names {
             system::write(&pki.join(name), &system::read(from)?, 0o440)?;
         }
@@ -31,10 +36,8 @@ pub async fn write(pki: &Path, role: &Libvirt, tls: &TlsFiles) -> Result<(), Err
 pub async fn follow(role: &Libvirt, tls: &TlsFiles, first: bool) -> Result<(), Error> {
     let pki = Path::new(files::CONSOLE_PKI);
     let mut same = true;
-    for (from, name) in
-        [(&tls.ca, "ca-cert.pem"), (&tls.cert, "server-cert.pem"), (&tls.key, "server-key.pem")]
-    {
-        same &= system::read_if_there(&pki.join(name))?.as_ref() == Some(&system::read(from)?);
+    for (from, names) in named(tls) {
+        same &= system::read_if_there(&pki.join(names[0]))?.as_ref() == Some(&system::read(from)?);
     }
     if same && !first {
         return Ok(());
