@@ -10,6 +10,7 @@ use kube::ResourceExt;
 use kube::core::ApiResource;
 use kube::runtime::reflector::{ObjectRef, Store};
 use kube::runtime::watcher::Event;
+use oaas_api::names;
 use oaas_render::objects::Kind;
 use serde_json::Value;
 
@@ -105,16 +106,14 @@ impl<K: Kind> Cached<K> {
     pub fn of_cloud(&self, namespace: &str, cloud: &str) -> Vec<Arc<K>> {
         let mut names: Vec<String> = self
             .store
-            .state_filter(|object| super::is_of(object, namespace, cloud))
+            .state_filter(|object| is_of(object, namespace, cloud))
             .iter()
             .map(|o| o.name_any())
             .collect();
         {
             let ahead = self.ahead.lock().unwrap_or_else(PoisonError::into_inner);
             names.extend(ahead.values().filter_map(|ahead| match ahead {
-                Ahead::Written(object) if super::is_of(object.as_ref(), namespace, cloud) => {
-                    Some(object.name_any())
-                }
+                Ahead::Written(object) if is_of(object.as_ref(), namespace, cloud) => Some(object.name_any()),
                 _ => None,
             }));
         }
@@ -177,6 +176,17 @@ impl<K: Kind> Watched for Cached<K> {
     }
 }
 
+/// Does an object carry the label of a cloud?
+pub(super) fn is_of<K: Resource>(object: &K, namespace: &str, cloud: &str) -> bool {
+    object.meta().namespace.as_deref() == Some(namespace)
+        && object
+            .meta()
+            .labels
+            .as_ref()
+            .and_then(|labels| labels.get(names::LABEL_CLOUD))
+            .is_some_and(|is| is == cloud)
+}
+
 fn key_of<K: Resource>(object: &K) -> (String, String) {
     (object.meta().namespace.clone().unwrap_or_default(), object.meta().name.clone().unwrap_or_default())
 }
@@ -190,7 +200,6 @@ fn version<K: Resource>(object: &K) -> u64 {
 mod tests {
     use k8s_openapi::api::core::v1::ConfigMap;
     use kube::runtime::reflector::store;
-    use oaas_api::names;
     use serde_json::json;
 
     use super::*;

@@ -30,6 +30,7 @@ use oaas_render::objects::{Kind, Visit};
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::task::JoinSet;
 
+use kind::is_of;
 pub use kind::{Cached, LiveMeta, Watched};
 
 /// Everything that is watched.
@@ -207,16 +208,6 @@ fn object<K>(event: &watcher::Event<K>) -> Option<&K> {
 fn cloud_of<K: Resource>(object: &K) -> Option<CloudRef> {
     let name = object.meta().labels.as_ref()?.get(names::LABEL_CLOUD)?;
     Some(ObjectRef::new(name).within(object.meta().namespace.as_deref()?))
-}
-
-fn is_of<K: Resource>(object: &K, namespace: &str, cloud: &str) -> bool {
-    object.meta().namespace.as_deref() == Some(namespace)
-        && object
-            .meta()
-            .labels
-            .as_ref()
-            .and_then(|labels| labels.get(names::LABEL_CLOUD))
-            .is_some_and(|is| is == cloud)
 }
 
 fn send(to: &UnboundedSender<CloudRef>, cloud: CloudRef) {

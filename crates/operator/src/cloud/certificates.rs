@@ -18,8 +18,7 @@ use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::FromDer as _;
 
-use super::decide::Generate;
-use super::generate::{GenerateError, Values};
+use super::generate::{Generate, GenerateError, Values};
 
 /// The key of a Secret that tells the generation of what is in it, from the second on.
 const GENERATION: &str = "generation";

@@ -14,8 +14,7 @@ use oaas_plan::{
 };
 
 use super::certificates;
-use super::decide::Generate;
-use super::generate::{GenerateError, Values, staying_keys};
+use super::generate::{Generate, GenerateError, Values, staying_keys};
 use crate::brain::Doomed;
 use crate::observe::Observed;
 

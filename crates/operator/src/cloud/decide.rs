@@ -16,15 +16,15 @@ use oaas_api::{ChangePolicy, OpenStackSpec, Reason, names};
 use oaas_catalog::Catalog;
 use oaas_cloud::Secret;
 use oaas_plan::{
-    Blueprint, Change, Cluster, CredentialSpec, Credentials, DesiredState, Gate, Gates, Images, Inputs,
-    Problem, Report, UserSecrets,
+    Blueprint, Change, Cluster, Credentials, DesiredState, Gate, Gates, Images, Inputs, Problem, Report,
+    UserSecrets,
 };
 use oaas_render::{Rendered, Stored};
 
 use super::acting::{Access, Declared, Registrations, Seen};
 use super::content;
 use super::credentials::{Secured, Unsecured, secure};
-use super::generate::{GenerateError, Values};
+use super::generate::Generate;
 use super::known::{Known, accepted};
 use super::rolls;
 use crate::brain::Doomed;
@@ -104,9 +104,6 @@ pub struct Make {
     /// When there is something to do, if nothing happens before.
     pub due: Option<Timestamp>,
 }
-
-/// Makes the values of a missing secret; certificates are signed by the authority, which is given.
-pub type Generate<'a> = &'a dyn Fn(&CredentialSpec, Option<&Values>) -> Result<Values, GenerateError>;
 
 /// What is the same for all clouds.
 #[derive(Clone, Copy)]

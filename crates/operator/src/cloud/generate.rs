@@ -16,6 +16,9 @@ use snafu::{ResultExt, Snafu};
 /// The keys and values of one Secret.
 pub type Values = BTreeMap<String, Sensitive<String>>;
 
+/// Makes the values of a missing secret; certificates are signed by the authority, which is given.
+pub type Generate<'a> = &'a dyn Fn(&CredentialSpec, Option<&Values>) -> Result<Values, GenerateError>;
+
 /// Why a secret could not be made.
 #[derive(Debug, Snafu)]
 pub enum GenerateError {

@@ -12,8 +12,10 @@ use oaas_api::openstack::DeletionPolicy;
 use oaas_api::{ConditionType, OpenStack, OpenStackStatus, Phase, Reason, names};
 use snafu::ResultExt;
 
-use super::reconcile::{ObjectsSnafu, ReconcileError, WriteSnafu, ask, set_finalizer, write_status};
-use super::{Context, settle};
+use super::context::Context;
+use super::error::{ObjectsSnafu, ReconcileError, WriteSnafu};
+use super::settle;
+use super::steps::{ask, set_finalizer, write_status};
 use crate::actions::Outcome;
 use crate::apply::{Owner, WriteError};
 use crate::brain::{Brain, Note};

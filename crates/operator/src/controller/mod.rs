@@ -8,39 +8,42 @@
 //! has listed, nor without the lease. The process ends when it loses the lease: what it had begun cannot write any
 //! more, and a fresh process has no stale memory.
 
+mod context;
 mod deletion;
+mod error;
 mod reconcile;
 mod registry;
 pub mod settle;
+mod steps;
 
 use std::collections::{HashMap, HashSet};
 use std::hash::Hash;
-use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use futures::{Stream, StreamExt, TryStreamExt};
 use jiff::Timestamp;
 use kube::runtime::controller::{self, Action, applier};
-use kube::runtime::events::{Event, EventType, Recorder, Reporter};
-use kube::{Client, Resource, ResourceExt};
+use kube::runtime::events::{Recorder, Reporter};
+use kube::{Client, ResourceExt};
 use oaas_api::OpenStack;
 use oaas_feedback::{Explain, Kind};
 use snafu::{ResultExt, Snafu};
-use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::task::JoinSet;
 use tracing::Instrument;
 
 use crate::actions::Actions;
 use crate::apply::Applier;
-use crate::brain::{Brain, Note};
+use crate::brain::Brain;
 use crate::cache::{Cache, CloudRef};
 use crate::fence::Fence;
 use crate::leader::Candidate;
-use crate::metrics::{Metrics, PhaseLabels, ResultLabels};
-use crate::observe::{Failure, Warning};
+use crate::metrics::{Metrics, ResultLabels};
 use crate::web;
-pub use reconcile::ReconcileError;
+use context::Context;
+pub use context::Options;
+pub use error::ReconcileError;
 pub use registry::{NAME as REGISTRY, Registry};
 
 /// Events of one moment lead to one reconciliation: those that come so soon after the first. The window does not move
@@ -52,35 +55,6 @@ const CONCURRENCY: u16 = 8;
 const FIRST_LISTS: Duration = Duration::from_mins(1);
 /// Longest pause after failures.
 const LONGEST_PAUSE: Duration = Duration::from_mins(1);
-/// How often warnings about pods are asked for at most.
-const WARNINGS_EVERY: Duration = Duration::from_secs(5);
-
-/// How the operator runs.
-#[derive(Debug, Clone)]
-pub struct Options {
-    /// Its own namespace, where its lease is.
-    pub namespace: String,
-    /// Its name among candidates for the lease; the pod's name.
-    pub identity: String,
-    /// Where it answers `/healthz`, `/readyz` and `/metrics`.
-    pub listen: std::net::SocketAddr,
-    /// How long objects of a deleted cloud are waited for before the resource goes anyway.
-    pub deletion_limit: Duration,
-    /// Where what the metrics' scrape shows is also written at the end; for tests of footprints.
-    pub metrics_file: Option<PathBuf>,
-}
-
-impl Default for Options {
-    fn default() -> Self {
-        Self {
-            namespace: "oaas-system".into(),
-            identity: format!("oaas-operator-{}", std::process::id()),
-            listen: ([0, 0, 0, 0], 8080).into(),
-            deletion_limit: Duration::from_mins(10),
-            metrics_file: None,
-        }
-    }
-}
 
 /// The operator ended.
 #[derive(Debug, Snafu)]
@@ -128,87 +102,6 @@ impl Explain for RunError {
             Self::Ended => None,
         }
     }
-}
-
-/// What is remembered of a cloud between reconciliations; lost without harm.
-#[derive(Default)]
-struct Memory {
-    failures: Vec<Failure>,
-    failed_in_a_row: u32,
-    said: Vec<Note>,
-    warnings: std::collections::BTreeMap<String, Vec<Warning>>,
-    warnings_at: Option<Instant>,
-    user_secrets: oaas_plan::UserSecrets,
-    phase: Option<String>,
-}
-
-/// Everything a reconciliation needs.
-struct Context<B: Brain> {
-    brain: Arc<B>,
-    client: Client,
-    cache: Arc<Cache>,
-    applier: Applier,
-    actions: Actions,
-    registry: Registry,
-    fence: Fence,
-    metrics: Arc<Metrics>,
-    recorder: Recorder,
-    concerns: UnboundedSender<CloudRef>,
-    options: Options,
-    memory: Mutex<HashMap<String, Memory>>,
-}
-
-impl<B: Brain> Context<B> {
-    fn remember<T>(&self, uid: &str, with: impl FnOnce(&mut Memory) -> T) -> T {
-        let mut all = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
-        with(all.entry(uid.to_owned()).or_default())
-    }
-
-    fn forget(&self, uid: &str) {
-        let forgotten = self.memory.lock().unwrap_or_else(PoisonError::into_inner).remove(uid);
-        if let Some(phase) = forgotten.and_then(|memory| memory.phase) {
-            self.metrics.clouds.get_or_create(&PhaseLabels { phase }).dec();
-        }
-    }
-
-    /// Counts the cloud under its phase.
-    fn count_phase(&self, uid: &str, phase: String) {
-        let before = self.remember(uid, |memory| memory.phase.replace(phase.clone()));
-        if before.as_ref() != Some(&phase) {
-            if let Some(before) = before {
-                self.metrics.clouds.get_or_create(&PhaseLabels { phase: before }).dec();
-            }
-            self.metrics.clouds.get_or_create(&PhaseLabels { phase }).inc();
-        }
-    }
-
-    /// Publishes what was not said the last time.
-    async fn say(&self, cloud: &OpenStack, notes: Vec<Note>) {
-        let uid = cloud.uid().unwrap_or_default();
-        let new: Vec<Note> = self.remember(&uid, |memory| {
-            let new = notes.iter().filter(|note| !memory.said.contains(note)).cloned().collect();
-            memory.said = notes;
-            new
-        });
-        for note in new {
-            let event = Event {
-                type_: if note.warning { EventType::Warning } else { EventType::Normal },
-                reason: note.reason.clone(),
-                note: Some(cut(&note.message, 1000)),
-                action: "Reconcile".into(),
-                secondary: None,
-            };
-            if let Err(error) = self.recorder.publish(&event, &cloud.object_ref(&())).await {
-                tracing::debug!(%error, reason = %note.reason, "event not published");
-            }
-        }
-    }
-}
-
-/// The first so many bytes of a text, cut between characters.
-fn cut(text: &str, limit: usize) -> String {
-    let end = (0..=limit.min(text.len())).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
-    text[..end].to_owned()
 }
 
 /// Runs the operator until `stop` is done, the lease is lost, or something it needs is missing.
@@ -376,11 +269,5 @@ mod tests {
         let rest = gathered.count().await;
         assert!(rest < 30, "{rest} of 40 events were passed on");
         sender.await.unwrap();
-    }
-
-    #[test]
-    fn long_notes_are_cut_between_characters() {
-        assert_eq!(cut("abc", 10), "abc");
-        assert_eq!(cut("äöü", 3), "ä");
     }
 }

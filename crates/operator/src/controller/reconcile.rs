@@ -5,26 +5,25 @@ use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::Pod;
-use kube::api::{Api, Patch, PatchParams};
+use kube::ResourceExt;
 use kube::core::ApiResource;
 use kube::runtime::controller::Action;
-use kube::runtime::reflector::ObjectRef;
-use kube::{Resource, ResourceExt};
 use oaas_api::{OpenStack, OpenStackComponent, names};
-use oaas_feedback::{Explain, Kind};
 use serde::Serialize;
-use serde_json::json;
-use snafu::{ResultExt, Snafu};
+use snafu::ResultExt;
 
-use super::{Context, WARNINGS_EVERY, deletion, settle};
-use crate::apply::{Applied, Key, Owner, WriteError, write};
+use super::context::Context;
+use super::error::{LedgerSnafu, ObjectsSnafu, ReconcileError, WriteSnafu};
+use super::steps::{ask, set_finalizer, write_status};
+use super::{deletion, settle};
+use crate::apply::{Applied, Owner, WriteError};
 use crate::brain::{Brain, Doomed, Note, Report};
-use crate::ledger::LedgerError;
-use crate::metrics::ResultLabels;
 use crate::observe::{
     Failure, Known, Observed, is_done, is_ready, observe, storage_classes, user_secrets, warnings,
 };
 
+/// How often warnings about pods are asked for at most.
+const WARNINGS_EVERY: Duration = Duration::from_secs(5);
 /// A pod that is younger than this is not asked about: it is still starting.
 const YOUNG: SignedDuration = SignedDuration::from_secs(3);
 /// Looked at again after so long even if nothing happens, against events that got lost.
@@ -32,57 +31,6 @@ const AT_LATEST: Duration = Duration::from_mins(5);
 /// The user's Secrets are not watched, since the operator watches what carries its label alone: a cloud that refers to
 /// some is looked at so often.
 const SECRETS_EVERY: Duration = Duration::from_secs(10);
-
-/// A reconciliation did not come to its end; it is tried again.
-#[derive(Debug, Snafu)]
-#[snafu(visibility(pub(super)))]
-pub enum ReconcileError {
-    /// Something could not be written.
-    #[snafu(display("failed to reconcile cloud {cloud}"))]
-    Write {
-        /// The cloud.
-        cloud: String,
-        /// Why.
-        #[snafu(source(from(WriteError, Box::new)))]
-        source: Box<WriteError>,
-    },
-    /// The ledger could not be written.
-    #[snafu(display("failed to reconcile cloud {cloud}"))]
-    Ledger {
-        /// The cloud.
-        cloud: String,
-        /// Why.
-        source: LedgerError,
-    },
-    /// Some objects could not be applied.
-    #[snafu(display("failed to apply {count} objects of cloud {cloud}, first: {first}"))]
-    Objects {
-        /// The cloud.
-        cloud: String,
-        /// How many.
-        count: usize,
-        /// The first one in full.
-        first: String,
-    },
-}
-
-impl Explain for ReconcileError {
-    fn kind(&self) -> Kind {
-        match self {
-            Self::Write { source, .. } => source.kind(),
-            Self::Ledger { source, .. } => source.kind(),
-            Self::Objects { .. } => Kind::Environment,
-        }
-    }
-
-    fn hint(&self) -> Option<String> {
-        match self {
-            Self::Write { source, .. } => source.hint(),
-            Self::Ledger { source, .. } => source.hint(),
-            Self::Objects { .. } => None,
-        }
-    }
-}
 
 /// The owner of a cloud's objects.
 pub(super) fn owner_of(cloud: &OpenStack) -> Owner {
@@ -180,30 +128,6 @@ async fn known<B: Brain>(context: &Context<B>, cloud: &OpenStack, owner: &Owner)
     Known { warnings, outcomes, failures, user_secrets, storage_classes }
 }
 
-/// Starts the actions that are due.
-pub(super) fn ask<B: Brain>(
-    context: &Arc<Context<B>>,
-    cloud: &Arc<OpenStack>,
-    owner: &Owner,
-    wanted: &[crate::actions::ActionRequest<B::Action>],
-    now: Timestamp,
-) -> Option<Timestamp> {
-    let act = |action| context.brain.act(Arc::clone(cloud), action);
-    let (to, metrics) = (context.concerns.clone(), Arc::clone(&context.metrics));
-    let about = ObjectRef::from_obj(cloud.as_ref());
-    let ended = move |ok: bool| {
-        metrics.actions.get_or_create(&ResultLabels { result: if ok { "ok" } else { "failed" } }).inc();
-        if to.send(about.clone()).is_err() {
-            tracing::debug!("action ended after the loop");
-        }
-    };
-    // Actions write to the cloud's services, so they need the lease as well.
-    if context.fence.check().is_err() {
-        return None;
-    }
-    context.actions.ask(&owner.uid, wanted, now, act, ended)
-}
-
 async fn delete_each<B: Brain>(
     context: &Context<B>,
     owner: &Owner,
@@ -277,57 +201,8 @@ async fn publish<B: Brain>(
     Ok(())
 }
 
-/// Applies the status of one object.
-pub(super) async fn write_status<B: Brain, K>(
-    context: &Context<B>,
-    object: &K,
-    status: &impl Serialize,
-) -> Result<K, WriteError>
-where
-    K: oaas_render::objects::Kind + Resource<Scope = k8s_openapi::NamespaceResourceScope>,
-{
-    let (kind, name) = (K::kind(&()).into_owned(), object.name_any());
-    let body = json!({
-        "apiVersion": K::api_version(&()), "kind": kind, "metadata": { "name": name }, "status": status,
-    });
-    let api: Api<K> = Api::namespaced(context.client.clone(), &object.namespace().unwrap_or_default());
-    let parameters = PatchParams::apply(names::MANAGER).force();
-    let key = Key { kind, name: name.clone() };
-    let patch = Patch::Apply(&body);
-    let request = api.patch_status(&name, &parameters, &patch);
-    write(&context.fence, &context.metrics, "status", &key, request).await
-}
-
 fn remember_write<B: Brain>(context: &Context<B>, kind: &str, answer: &impl Serialize) {
     if let (Some(kind), Ok(answer)) = (context.cache.kind(kind), serde_json::to_value(answer)) {
         kind.wrote(&answer);
-    }
-}
-
-/// Puts our finalizer on a cloud, or takes it off. Fails when the resource changed since it was read.
-pub(super) async fn set_finalizer<B: Brain>(
-    cloud: &OpenStack,
-    context: &Context<B>,
-    wanted: bool,
-) -> Result<(), WriteError> {
-    let mut finalizers = cloud.finalizers().to_vec();
-    finalizers.retain(|finalizer| finalizer != names::FINALIZER);
-    if wanted {
-        finalizers.push(names::FINALIZER.into());
-    }
-    let body = json!({
-        "metadata": { "resourceVersion": cloud.resource_version(), "finalizers": finalizers },
-    });
-    let api: Api<OpenStack> = Api::namespaced(context.client.clone(), &cloud.namespace().unwrap_or_default());
-    let parameters = PatchParams { field_manager: Some(names::MANAGER.into()), ..PatchParams::default() };
-    let name = cloud.name_any();
-    let key = Key { kind: "OpenStack".into(), name: name.clone() };
-    let patch = Patch::Merge(&body);
-    let request = api.patch(&name, &parameters, &patch);
-    match write(&context.fence, &context.metrics, "finalizer", &key, request).await {
-        Ok(_) => Ok(()),
-        // Gone already.
-        Err(error) if error.code() == Some(404) && !wanted => Ok(()),
-        Err(error) => Err(error),
     }
 }

@@ -7,6 +7,7 @@
 //! Can be cut off and run again at any point; what is as wanted already is not written.
 
 mod objects;
+mod options;
 mod policies;
 mod rbac;
 
@@ -20,51 +21,18 @@ use kube::api::{Api, DynamicObject, ListParams};
 use kube::{Client, ResourceExt};
 use oaas_api::names;
 use oaas_feedback::{Explain, Kind, Task};
-use oaas_plan::Images;
 use oaas_render::objects::Kind as KubernetesKind;
 use snafu::{ResultExt, Snafu};
 
 use crate::apply::{Desired, WriteError, desired_one, write_one};
 use crate::fence::Fence;
 use crate::metrics::Metrics;
+pub use options::{InstallOptions, NAME};
 
-/// Name of the operator's deployment, identity and roles.
-pub const NAME: &str = "oaas-operator";
 /// How often what is waited for is looked at.
 const LOOK: Duration = Duration::from_millis(200);
 /// Longest wait for the API server to serve new definitions.
 const SERVED: Duration = Duration::from_secs(30);
-
-/// How to install.
-#[derive(Debug, Clone)]
-pub struct InstallOptions {
-    /// Namespace of the operator.
-    pub namespace: String,
-    /// The operator's image, by digest.
-    pub image: String,
-    /// Images of clouds: `mariadb`, `rabbitmq`, `openstack-<release>`, ….
-    pub images: Images,
-    /// How many operators; one of them leads.
-    pub replicas: i32,
-    /// Memory limit of each.
-    pub memory_limit: String,
-    /// How long the rollout may take; zero does not wait.
-    pub wait: Duration,
-}
-
-impl InstallOptions {
-    /// One operator in `oaas-system`, waited for two minutes.
-    pub fn new(image: impl Into<String>, images: Images) -> Self {
-        Self {
-            namespace: "oaas-system".into(),
-            image: image.into(),
-            images,
-            replicas: 1,
-            memory_limit: "128Mi".into(),
-            wait: Duration::from_mins(2),
-        }
-    }
-}
 
 /// What installing came to.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -8,7 +8,8 @@ use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding, Role, RoleBind
 use kube::core::ObjectMeta;
 use serde_json::json;
 
-use super::{InstallOptions, NAME, rbac};
+use super::options::{InstallOptions, NAME};
+use super::rbac;
 use crate::apply::hash;
 
 /// Port of probes and metrics.

@@ -8,7 +8,7 @@ use k8s_openapi::api::admissionregistration::v1::{
 use kube::core::ObjectMeta;
 use oaas_api::names;
 
-use super::InstallOptions;
+use super::options::{InstallOptions, NAME};
 use crate::controller::REGISTRY;
 
 /// A policy and its binding.
@@ -29,7 +29,7 @@ pub(super) fn policies(options: &InstallOptions) -> Vec<Policy> {
 }
 
 fn not_the_operator(options: &InstallOptions) -> (&'static str, String) {
-    let user = format!("system:serviceaccount:{}:{}", options.namespace, super::NAME);
+    let user = format!("system:serviceaccount:{}:{}", options.namespace, NAME);
     ("not-the-operator", format!("request.userInfo.username != '{user}'"))
 }
 
