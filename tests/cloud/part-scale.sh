@@ -76,12 +76,16 @@ memcached_goes() {
     sleep 30
 }
 memcached_lost_fails_nothing() {
+    # shellcheck source=/dev/null
+    . tests/cloud/access.sh
+    kubectl get secret -n "$namespace" demo-password-g1 -o 'jsonpath={.data.password}' | base64 -d | dashboard_login "$out/memcached.jar" demo Default
     traffic calm --seconds 20
     traffic memcached -- bash -c 'set -euo pipefail; memcached_goes'
     # A second more than in calm, at the most.
     jq -n --slurpfile calm "$out/traffic-calm.json" --slurpfile lost "$out/traffic-memcached.json" \
         '[$lost[0].kinds | to_entries[] | {kind: .key, slowest: .value.slowest, calm: $calm[0].kinds[.key].slowest} | select(.slowest > .calm + 1)]' |
         tee "$out/slower" | jq -e 'length == 0' >/dev/null || { cat "$out/slower"; return 1; }
+    dashboard_knows "$out/memcached.jar" || { echo "Horizon's session is lost"; return 1; }
     until_true 120 cloud_is_ready
 }
 set +a

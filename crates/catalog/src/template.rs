@@ -97,8 +97,8 @@ impl Fill for AnyCloud {
             | Reference::MemoryMib
             | Reference::MemoryBytes
             | Reference::ReplicaCount(_) => Some(json!(1)),
-            Reference::NewCloud => Some(json!(false)),
-            Reference::MessagingAccounts => Some(json!([])),
+            Reference::NewCloud | Reference::SeveralDomains => Some(json!(false)),
+            Reference::MessagingAccounts | Reference::Domains => Some(json!([])),
             _ => None,
         }
     }

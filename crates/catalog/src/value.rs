@@ -51,6 +51,11 @@ pub enum Reference {
     MessagingAccounts,
     /// `${new-cloud}`: whether this cloud's volumes may be empty because it never ran before, as a truth value.
     NewCloud,
+    /// `${domains}`: the domains that the declared content has users in, the default one first, as a list of pairs: what a
+    /// person who logs in chooses, and how it is shown.
+    Domains,
+    /// `${several-domains}`: whether there is more than one of them, as a truth value.
+    SeveralDomains,
     /// `${network:FACT}`: something that the resource says of the networks.
     Network(NetworkFact),
     /// `${python}`: the version of Python in the release's image, such as `3.13`.
@@ -194,6 +199,8 @@ impl Reference {
             "memory-bytes" => Ok(Self::MemoryBytes),
             "messaging-accounts" => Ok(Self::MessagingAccounts),
             "new-cloud" => Ok(Self::NewCloud),
+            "domains" => Ok(Self::Domains),
+            "several-domains" => Ok(Self::SeveralDomains),
             "python" => Ok(Self::Python),
             "service" => Ok(Self::Service),
             "component" => Ok(Self::Component),

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use oaas_api::{ExternalNetwork, OpenStackSpec, Preset};
-use oaas_cloud::content::spec::{Content, Network, Qualified};
+use oaas_cloud::content::spec::{Content, DEFAULT_DOMAIN, Network, Qualified};
 use oaas_cloud::content::{check, demo};
 use serde_json::json;
 use sha2::{Digest, Sha256};
@@ -101,6 +101,18 @@ pub(crate) fn object_name(user: &Qualified) -> String {
     format!("{}-{}", left.trim_matches('-'), &hash[..8]).trim_start_matches('-').to_owned()
 }
 
+/// The domains that it has users in: the default one, then the others as they are declared.
+pub(crate) fn domains(content: &Content) -> Vec<&str> {
+    let mut names = vec![DEFAULT_DOMAIN];
+    let declared = content.domains.iter().map(|domain| domain.name.as_str());
+    for name in declared.chain(content.users.iter().map(|user| user.name.domain.as_str())) {
+        if !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    names
+}
+
 /// Users whose passwords are generated.
 pub(crate) fn users_without_password(content: &Content) -> impl Iterator<Item = &Qualified> {
     content.users.iter().filter(|user| user.password_secret_ref.is_none()).map(|user| &user.name)
@@ -166,6 +178,13 @@ mod tests {
             content(r#"{"tunnel": {"mtu": 1400}}"#, r#"{"networks": [{"name": "jumbo", "mtu": 1280}]}"#);
         let mtu = |name: &str| content.networks.iter().find(|n| n.name == name).expect("declared").mtu;
         assert_eq!((mtu("demo-net"), mtu("ext-net"), mtu("jumbo")), (Some(1342), None, Some(1280)));
+    }
+
+    #[test]
+    fn who_logs_in_may_be_of_any_domain_that_is_declared() {
+        assert_eq!(domains(&content("{}", "{}")), ["Default"]);
+        let two = r#"{"domains": [{"name": "corp"}, {"name": "Default"}], "users": [{"name": "corp/alice"}, {"name": "bob"}]}"#;
+        assert_eq!(domains(&content("{}", two)), ["Default", "corp"]);
     }
 
     #[test]

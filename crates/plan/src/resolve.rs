@@ -8,6 +8,7 @@ use oaas_catalog::{
 };
 use serde_json::json;
 
+use crate::content;
 use crate::credentials::{account, database_base, messaging_base, user_account, user_base};
 use crate::generation::{kept, newest, secret_of, used};
 use crate::inputs::Inputs;
@@ -247,6 +248,8 @@ impl<'a> World<'a> {
             Reference::MemoryMib => limits().memory_limit_mib.to_string(),
             Reference::MemoryBytes => (u64::from(limits().memory_limit_mib) * 1_048_576).to_string(),
             Reference::NewCloud => self.new_cloud.to_string(),
+            Reference::Domains => self.domains().join(","),
+            Reference::SeveralDomains => (self.domains().len() > 1).to_string(),
             Reference::MessagingAccounts => String::new(),
             Reference::Network(fact) => crate::network::fact(self.inputs, *fact),
             Reference::Python => self.release.python.clone(),
@@ -260,6 +263,12 @@ impl<'a> World<'a> {
             Reference::NodeIp => "${node.ip}".to_owned(),
             Reference::PodName => "${pod.name}".to_owned(),
         }
+    }
+
+    /// The domains that the declared content has users in.
+    fn domains(&self) -> Vec<String> {
+        let content = content::declared(self.inputs.spec);
+        content::domains(&content).into_iter().map(str::to_owned).collect()
     }
 
     /// References as they are filled in for somebody.
@@ -325,10 +334,14 @@ impl Fill for At<'_, '_> {
     fn value(&self, reference: &Reference) -> Option<serde_json::Value> {
         match reference {
             Reference::MessagingAccounts => Some(json!(self.world.messaging_accounts())),
+            Reference::Domains => {
+                Some(self.world.domains().into_iter().map(|name| json!([name, name])).collect())
+            }
             Reference::Workers
             | Reference::MemoryMib
             | Reference::MemoryBytes
             | Reference::NewCloud
+            | Reference::SeveralDomains
             | Reference::ReplicaCount(_) => serde_json::from_str(&self.text(reference)).ok(),
             _ => None,
         }
