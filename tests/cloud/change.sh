@@ -31,7 +31,8 @@ traffic() {
 has_line() {
     local component=$1 file=$2 pod pods
     shift 2
-    pods=$(kubectl get pods -n "$namespace" -l "oaas.dev/component=$component" -o 'jsonpath={range .items[?(!@.metadata.deletionTimestamp)]}{.metadata.name}{"\n"}{end}')
+    pods=$(kubectl get pods -n "$namespace" -l "oaas.dev/component=$component" -o json |
+        jq -r '.items[] | select(.metadata.deletionTimestamp == null and .status.phase == "Running").metadata.name')
     [[ -n $pods ]] || return 1
     for pod in $pods; do
         kubectl exec -n "$namespace" "$pod" -- grep -qxF "$*" "$file" || return 1
