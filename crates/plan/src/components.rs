@@ -85,7 +85,8 @@ fn resolve_component(
     let checked = crate::health::health(world, service, component, &role)
         .context(MisfitSnafu { part: &component.name })?;
     let probes = checked.health.is_some();
-    let agent = AgentConfig { component: component.name.clone(), role, health: checked.health };
+    let agent =
+        AgentConfig { component: component.name.clone(), role, follows: None, health: checked.health };
     documents.push(agent_document(&agent));
     let ports = component
         .ports
