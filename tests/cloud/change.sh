@@ -90,4 +90,50 @@ wrong_value_and_back() {
 wrong_value_harms_nobody() {
     traffic wrong-value -- bash -c 'set -euo pipefail; wrong_value_and_back'
 }
+
+# Options that services take while they run, of every service.
+live_options='{"keystone":{"config":{"DEFAULT":{"debug":true}}},"glance":{"config":{"DEFAULT":{"debug":true}}},"placement":{"config":{"DEFAULT":{"debug":true}}},
+  "nova":{"config":{"DEFAULT":{"debug":true},"libvirt":{"live_migration_completion_timeout":801}}},"neutron":{"config":{"DEFAULT":{"debug":true}}}}'
+# Whoever has such options: component and the directory that it follows.
+following() {
+    kubectl get pods -n "$namespace" -o json | jq -r '.items[] | select(.metadata.deletionTimestamp | not) | .metadata.name as $pod |
+        .spec.containers[0].volumeMounts[] | select(.name == "live" and (.mountPath | endswith(".conf.d"))) | "\($pod) \(.mountPath)"'
+}
+# Each pod of the cloud but those of jobs, by what a restart would change.
+all_pods() {
+    kubectl get pods -n "$namespace" -o json | jq -r '.items[] | select(.metadata.ownerReferences[0].kind != "Job") |
+        "\(.metadata.name) \(.metadata.uid) \(.status.containerStatuses[0].restartCount)"' | sort
+}
+# Processes of each pod that follows its options say that they took this one: `all_took OPTION`.
+all_took() {
+    local pod directory lines
+    while read -r pod directory; do
+        lines=$(kubectl logs -n "$namespace" "$pod" --since-time="$edited" </dev/null | grep -F "took from $directory: ") || { echo "$pod took nothing"; return 1; }
+        grep -qF "$1" <<<"$lines" || { echo "$pod: $lines"; return 1; }
+    done < <(following)
+}
+# The kubelet is told at once, and looks of itself once in a minute.
+edit_live_options() {
+    edited=$(date --utc +%FT%TZ)
+    edit "$1"
+    time until_true 60 all_took "$2" || { all_took "$2"; return 1; }
+}
+take_and_give_back() {
+    edit_live_options "$live_options" '[DEFAULT] debug'
+    kubectl get oscloud -n "$namespace" demo -o json | jq -r '.status.plan.changes[]' >"$out/live-plan"
+    grep -q 'debug: false -> true (taken without a restart)' "$out/live-plan"
+    if grep 'its pods roll' "$out/live-plan"; then return 1; fi
+    until_true 30 logs_debug keystone
+    edit_live_options "$no_option" '[DEFAULT] debug'
+}
+logs_debug() {
+    kubectl logs -n "$namespace" "deployment/$1" --since-time="$edited" >"$out/live.log"
+    grep -q ' DEBUG ' "$out/live.log"
+}
+live_options_are_taken() {
+    all_pods >"$out/pods.before"
+    [[ $(following | wc -l) -ge 12 ]] || { following; return 1; }
+    traffic live-options -- bash -c 'set -euo pipefail; take_and_give_back'
+    diff "$out/pods.before" <(all_pods)
+}
 set +a

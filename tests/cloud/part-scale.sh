@@ -5,6 +5,7 @@ checks_of_scale() {
     CHECK_SECONDS=900 check "every component that may have several goes from one to three and back, under traffic" three_and_back
     check "one service's option is in force soon, under traffic" one_service_changes_quickly
     check "one edit changes an option of every service, under traffic" every_option_changes_at_once
+    check "options that services take while they run are taken by all pods, under traffic" live_options_are_taken
     check "a wrong value harms nobody, and is named" wrong_value_harms_nobody
     check "who votes keeps its count, and says why" voters_are_refused
     check "a memcached lost, by its process and by its address, fails no request" memcached_lost_fails_nothing

@@ -16,6 +16,8 @@ mod role;
 mod schema;
 mod tls;
 
+use std::path::PathBuf;
+
 use serde::{Deserialize, Serialize};
 
 pub use check::{
@@ -45,6 +47,10 @@ pub struct AgentConfig {
     pub component: String,
     /// What the agent runs.
     pub role: Role,
+    /// The directory of options that change while the role's programs run, a mounted Secret. Programs in Python that read
+    /// their options by oslo.config from there take what changes; others do not look.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub follows: Option<PathBuf>,
     /// Where and how the agent answers probes. Without it there is no server: right for one-shot roles.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub health: Option<Health>,

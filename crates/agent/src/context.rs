@@ -11,6 +11,7 @@ use tokio::sync::{mpsc, watch};
 use tracing::{info, warn};
 
 use crate::error::Failure;
+use crate::follow;
 use crate::program::{self, Ended, Finished};
 use oaas_agent_config::{AgentConfig, Program};
 
@@ -234,7 +235,14 @@ impl Context {
     ///
     /// It gets its own process group, and the container's standard output and error.
     pub fn start(&self, name: &str, program: &Program) -> Result<i32, program::Error> {
-        let child = program::spawn(name, program)?;
+        let child = match &self.inner.config.follows {
+            None => program::spawn(name, program)?,
+            Some(directory) => {
+                let mut following = program.clone();
+                follow::environment(directory, &mut following.env);
+                program::spawn(name, &following)?
+            }
+        };
         let pid = child.pid();
         info!(target: "oaas_agent", program = name, pid, "started");
         let running = Running { name: name.to_owned(), pid, program: program.clone() };

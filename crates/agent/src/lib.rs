@@ -10,6 +10,7 @@ pub mod checks;
 pub mod config_file;
 pub mod context;
 pub mod error;
+mod follow;
 mod health;
 mod memory;
 pub mod mysql;

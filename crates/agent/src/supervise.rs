@@ -13,7 +13,7 @@ use tracing::{error, info, warn};
 use crate::context::{Context, Outcome, Phase, Role, Running};
 use crate::error::{Failure, report_failure};
 use crate::program::{self, Ended};
-use crate::{health, reap};
+use crate::{follow, health, reap};
 use oaas_agent_config::StopSignal;
 
 /// How long a role's hand-over before the stop may take.
@@ -68,6 +68,9 @@ async fn work<R: Role>(
     }
     if let Some(health) = &context.config().health {
         health::serve(health, context).await?;
+    }
+    if let Some(directory) = &context.config().follows {
+        follow::serve(directory, context)?;
     }
 
     let end = {

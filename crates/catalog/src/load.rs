@@ -12,7 +12,7 @@ use crate::options::{self, OptionIndex};
 use crate::pod::Pod;
 use crate::release::{Profile, Release};
 use crate::select::{CONTRIBUTED, CloudCatalog, Facts, SelectError};
-use crate::service::Service;
+use crate::service::{FileFormat, Service};
 use crate::source::{Source, Wrong};
 use crate::when::Circumstances;
 
@@ -322,6 +322,16 @@ impl Catalog {
                 complain(format!(
                     "the component {} of the API {} has no port {}",
                     api.component, api.name, api.port
+                ));
+            }
+        }
+        for (name, file) in service.files.iter().filter(|(_, file)| file.live.is_some()) {
+            if service.main.as_ref() != Some(name)
+                || file.format != FileFormat::Oslo
+                || !name.ends_with(".conf")
+            {
+                complain(format!(
+                    "{name}: only a main file of sections named *.conf has options that are live"
                 ));
             }
         }

@@ -85,6 +85,13 @@ pub struct OlderName {
 }
 
 impl OptionInfo {
+    /// Is it taken while the service runs, and can a value of it be judged in full by what is known here? All pods take
+    /// another value at once; what is plain text, such as the name of a file, is shown to be right by a start alone.
+    pub fn is_live(&self) -> bool {
+        let judged = matches!(self.kind(), OptionKind::Bool | OptionKind::Integer | OptionKind::Float);
+        self.mutable && (judged || !self.choices.is_empty() && self.kind() == OptionKind::Text)
+    }
+
     /// What kind of value it takes.
     pub fn kind(&self) -> OptionKind {
         match self.type_name.as_str() {

@@ -307,6 +307,11 @@ pub struct ConfigFile {
     pub path: Scalar,
     /// How it is written.
     pub format: FileFormat,
+    /// A directory whose files the service reads beside this one, its main one. Options that it takes while it runs are
+    /// written there, and its programs are made to take what changes. oslo.config reads
+    /// `/etc/PROJECT/PROJECT.conf.d/*.conf` of itself (`find_config_dirs()` of its `cfg.py`).
+    #[serde(default)]
+    pub live: Option<String>,
     /// What stands in it; for the formats with sections, section → option → value. Fragments and the user's options
     /// come on top.
     #[serde(default = "empty")]

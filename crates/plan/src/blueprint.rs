@@ -83,6 +83,8 @@ pub struct ComponentPlan {
     pub documents: Vec<Document>,
     /// Its main file where that is another on each node: node → file.
     pub node_documents: BTreeMap<String, Document>,
+    /// The directory in which its service looks for options that it takes while it runs: its live files are there too.
+    pub live_options: Option<String>,
     /// Environment.
     pub env: BTreeMap<String, String>,
     /// Password files below `/etc/oaas/accounts`: name → Secret.

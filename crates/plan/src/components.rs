@@ -14,6 +14,7 @@ use crate::fingerprint::component_hash;
 use crate::generation::newest;
 use crate::health::database_account_file;
 use crate::inputs::Image;
+use crate::live;
 use crate::node_files;
 use crate::overrides::{given_replicas, replicas, resources, voting_members};
 use crate::own_files;
@@ -68,8 +69,12 @@ fn resolve_component(
     let mut documents = documents(world, place);
     let main = service.main.as_ref().and_then(|main| service.files.get(main));
     let main = main.map(|main| world.text(place, &main.path)).unwrap_or_default();
+    let of_main = documents.iter_mut().find(|document| document.path == main);
+    let live = of_main.and_then(|document| live::split(inputs, service, component, document));
     let of_main = documents.iter().find(|document| document.path == main);
     let node_documents = node_files::variants(inputs, service, component, of_main);
+    let (live_options, of_live) = live.unzip();
+    documents.extend(of_live);
     if !main.is_empty() {
         documents.extend(own_files::documents(inputs, service, component, &main));
     }
@@ -85,7 +90,8 @@ fn resolve_component(
     let checked = crate::health::health(world, service, component, &role)
         .context(MisfitSnafu { part: &component.name })?;
     let probes = checked.health.is_some();
-    let agent = AgentConfig { component: component.name.clone(), role, health: checked.health };
+    let follows = live_options.as_ref().map(Into::into);
+    let agent = AgentConfig { component: component.name.clone(), role, follows, health: checked.health };
     documents.push(agent_document(&agent));
     let ports = component
         .ports
@@ -118,6 +124,7 @@ fn resolve_component(
         needs: needs(world, service, pod),
         documents,
         node_documents,
+        live_options,
         env: world.environment(place),
         accounts,
         secret_mounts: secret_mounts(world, pod),

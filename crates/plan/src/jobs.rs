@@ -61,7 +61,12 @@ pub(crate) fn schema_plan(world: &World<'_>, service: &Service) -> Result<Option
     load.retired = retired(world.inputs, &own).map(|generation| account(&service.name, generation)).collect();
     let agent = |load: &LoadSchema| {
         let component = schema_job(&service.name);
-        agent_document(&AgentConfig { component, role: AgentRole::LoadSchema(load.clone()), health: None })
+        agent_document(&AgentConfig {
+            component,
+            role: AgentRole::LoadSchema(load.clone()),
+            follows: None,
+            health: None,
+        })
     };
     let mut accounts: BTreeMap<String, String> =
         kept.iter().map(|generation| (name(*generation), secret_of(&own, *generation))).collect();
@@ -103,7 +108,7 @@ pub(crate) fn catalog_job(
     let (place, pod) = (Place::job(service, job), &job.pod);
     let Role::Agent(role) = &pod.role else { return EndlessJobSnafu { job: &job.name }.fail() };
     let role = role.fill(&world.at(place)).context(MisfitSnafu { part: &job.name })?;
-    let agent = AgentConfig { component: job.name.clone(), role, health: None };
+    let agent = AgentConfig { component: job.name.clone(), role, follows: None, health: None };
     let mut documents = documents(world, place);
     documents.push(agent_document(&agent));
     let mut plan = JobPlan {

@@ -32,6 +32,7 @@ mod given;
 mod health;
 mod inputs;
 mod jobs;
+mod live;
 mod network;
 mod node_files;
 mod nodes;

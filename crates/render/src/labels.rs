@@ -13,6 +13,9 @@ pub const ANNOTATION_HASH: &str = "oaas.dev/config-hash";
 pub const ANNOTATION_PODS: &str = "oaas.dev/pods-hash";
 /// Annotation on workloads: the reference of the image that the pods were given.
 pub const ANNOTATION_IMAGE: &str = "oaas.dev/image";
+/// Annotation on the Secret of files that change under running pods, and on these pods: which content the pod was told of.
+/// The kubelet looks at a pod that changes, and at its Secrets, at once; else it does so about once in a minute.
+pub const ANNOTATION_LIVE: &str = "oaas.dev/live";
 /// Annotation that has the operator put a count of replicas back when it differs; the count itself follows whoever
 /// scales, unless the resource sets it.
 pub const ANNOTATION_REPLICAS: &str = "oaas.dev/replicas";

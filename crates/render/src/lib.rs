@@ -30,8 +30,8 @@ mod workload;
 
 pub use keep::keep_images;
 pub use labels::{
-    ANNOTATION_HASH, ANNOTATION_IMAGE, ANNOTATION_PODS, ANNOTATION_REPLICAS, ANNOTATION_REPLICAS_APPLIED,
-    ANNOTATION_REPLICAS_GIVEN, config_secret, labels, selector,
+    ANNOTATION_HASH, ANNOTATION_IMAGE, ANNOTATION_LIVE, ANNOTATION_PODS, ANNOTATION_REPLICAS,
+    ANNOTATION_REPLICAS_APPLIED, ANNOTATION_REPLICAS_GIVEN, config_secret, labels, selector,
 };
 pub use objects::Objects;
 pub use pod::files_of;

@@ -44,6 +44,8 @@ struct Parts<'a> {
     documents: &'a [Document],
     /// Its main file where that is another on each node.
     node_documents: &'a BTreeMap<String, Document>,
+    /// Where its service looks for its live files, if it does so elsewhere too.
+    live_options: Option<&'a String>,
     /// The Secret with its certificate, if it has one.
     certificate: Option<&'a String>,
     image: &'a str,
@@ -76,6 +78,12 @@ fn pod(blueprint: &Blueprint, parts: &Parts<'_>) -> (Container, PodSpec) {
     if parts.documents.iter().any(Document::is_live) {
         // As a directory: what is mounted file by file stays as it was when the pod started.
         pod.secret("live", &live_secret(parts.name), LIVE, &[]);
+        pod.mounts.extend(parts.live_options.map(|directory| VolumeMount {
+            name: "live".into(),
+            mount_path: directory.clone(),
+            read_only: Some(true),
+            ..VolumeMount::default()
+        }));
     }
     if parts.node_settings {
         let source = ConfigMapVolumeSource { name: NODES.into(), ..ConfigMapVolumeSource::default() };
@@ -130,6 +138,7 @@ pub(crate) fn template(blueprint: &Blueprint, plan: &ComponentPlan) -> PodTempla
             config: config_secret(&plan.name, &plan.hash),
             documents: &plan.documents,
             node_documents: &plan.node_documents,
+            live_options: plan.live_options.as_ref(),
             certificate: plan.certificate.as_ref(),
             image: &plan.image.reference,
             nodes: plan.nodes,
@@ -192,6 +201,7 @@ pub(crate) fn job_template(blueprint: &Blueprint, job: &JobPlan) -> PodTemplateS
             config: config_secret(&job.name, &job.hash),
             documents: &job.documents,
             node_documents: &BTreeMap::new(),
+            live_options: None,
             certificate: None,
             image: &job.image.reference,
             nodes: job.nodes,

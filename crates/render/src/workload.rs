@@ -18,8 +18,8 @@ use oaas_plan::{Blueprint, ComponentPlan, Document};
 use sha2::{Digest, Sha256};
 
 use crate::labels::{
-    ANNOTATION_HASH, ANNOTATION_IMAGE, ANNOTATION_PODS, ANNOTATION_REPLICAS, ANNOTATION_REPLICAS_APPLIED,
-    config_secret, label_selector, live_secret, metadata, selector,
+    ANNOTATION_HASH, ANNOTATION_IMAGE, ANNOTATION_LIVE, ANNOTATION_PODS, ANNOTATION_REPLICAS,
+    ANNOTATION_REPLICAS_APPLIED, config_secret, label_selector, live_secret, metadata, selector,
 };
 use crate::objects::Objects;
 use crate::pod::{file_key, node_file_key, template};
@@ -36,7 +36,10 @@ pub(crate) fn workload(blueprint: &Blueprint, plan: &ComponentPlan, objects: &mu
     }));
     objects.secrets.push(secret);
     if !live.is_empty() {
-        objects.secrets.push(config(blueprint, &live_secret(&plan.name), &plan.name, &live, false));
+        let mut secret = config(blueprint, &live_secret(&plan.name), &plan.name, &live, false);
+        let annotations = secret.metadata.annotations.get_or_insert_default();
+        annotations.insert(ANNOTATION_LIVE.to_owned(), "followed".to_owned());
+        objects.secrets.push(secret);
     }
     if plan.kind == WorkloadKind::Deployment {
         objects.persistent_volume_claims.extend(shared_claims(blueprint, plan));

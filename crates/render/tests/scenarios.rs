@@ -109,7 +109,7 @@ fn a_change_of_everything_rolls_a_few_at_a_time() {
     while cloud.step() {}
     cloud.observed.database_lived = true;
     for service in ["keystone", "glance", "placement", "nova", "neutron"] {
-        let said = serde_json::json!({"config": {"DEFAULT": {"debug": true}}});
+        let said = serde_json::json!({"config": {"DEFAULT": {"log_color": true}}});
         cloud.spec.services.insert(service.into(), serde_json::from_value(said).expect("a service"));
     }
     let blueprint = cloud.blueprint();

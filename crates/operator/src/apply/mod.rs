@@ -23,6 +23,7 @@ mod desired;
 mod in_use;
 mod quantity;
 mod subset;
+mod told;
 mod uses;
 
 use std::collections::BTreeSet;
@@ -30,12 +31,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::{StreamExt, stream};
+use k8s_openapi::api::core::v1::Pod;
 use kube::Client;
 use kube::api::{Api, DeleteParams, DynamicObject, Patch, PatchParams, PostParams, Preconditions};
 use kube::core::ApiResource;
 use oaas_api::names;
 use oaas_feedback::{Explain, Kind};
-use oaas_render::Objects;
+use oaas_render::{ANNOTATION_LIVE, Objects};
 use serde_json::{Value, json};
 use snafu::{IntoError, Snafu};
 
@@ -205,6 +207,8 @@ impl Applier {
         let (runs, rest): (Vec<_>, Vec<_>) =
             all.into_iter().partition(|object| RUN_PODS.contains(&object.resource.kind.as_str()));
         let workloads = runs.clone();
+        let followed: Vec<Desired> =
+            rest.iter().filter(|object| told::is_followed(object)).cloned().collect();
         self.bring_all_about(owner, rest, &mut applied).await;
         let broken: BTreeSet<Key> = applied.failed.iter().map(|error| error.key().clone()).collect();
         // With a new template its pods would start from what the object that failed was before.
@@ -231,7 +235,24 @@ impl Applier {
         let (pruned, failed) = self.delete_where(owner, superfluous).await;
         applied.pruned = pruned;
         applied.failed.extend(failed);
+        self.tell(owner, &told::untold(&followed, &broken, &pods)).await;
         applied
+    }
+
+    /// Has the kubelet look at pods whose files have changed. It comes to look by itself, so one that cannot be told is no
+    /// failure.
+    async fn tell(&self, owner: &Owner, pods: &[(String, String)]) {
+        let api: Api<Pod> = Api::namespaced(self.client.clone(), &owner.namespace);
+        let tell = |(name, content): &(String, String)| {
+            let (api, key) = (api.clone(), Key { kind: "Pod".into(), name: name.clone() });
+            let body = json!({ "metadata": { "annotations": { ANNOTATION_LIVE: content } } });
+            async move {
+                let patch = Patch::Merge(&body);
+                // What went wrong stands in the log.
+                let _ = self.write("tell", &key, api.patch(&key.name, &PatchParams::default(), &patch)).await;
+            }
+        };
+        stream::iter(pods.iter().map(tell)).buffer_unordered(AT_ONCE).collect::<()>().await;
     }
 
     /// Brings each of `objects` about, several at once, and notes what came of it.

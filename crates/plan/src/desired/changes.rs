@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::conceal::without_digests;
 use super::state::{DesiredComponent, DesiredState};
+use crate::document::LIVE;
 use crate::overrides::amount;
 
 /// What something is that changes.
@@ -47,6 +48,8 @@ pub enum ChangeKind {
 pub enum Effect {
     /// Nothing that runs is touched.
     None,
+    /// Its pods take it while they run.
+    Reload,
     /// Something new is started.
     Starts,
     /// One-off work is done.
@@ -71,6 +74,7 @@ impl Effect {
     pub const fn words(self) -> &'static str {
         match self {
             Self::None => "nothing restarts",
+            Self::Reload => "taken without a restart",
             Self::Starts => "is started",
             Self::Job => "a job runs",
             Self::Roll => "its pods roll",
@@ -223,10 +227,12 @@ fn component(name: &str, old: &DesiredComponent, new: &DesiredComponent, found: 
     let count = |one: &DesiredComponent| one.replicas.map(|count| count.to_string());
     let (before, after) = (count(old), count(new));
     found.note(part, name, Some("replicas"), before.as_ref(), after.as_ref(), Effect::None);
-    each(&old.options, &new.options, |path, old, new| {
-        let none = BTreeMap::new();
-        let file = path.rsplit('/').next().unwrap_or(path);
-        found.lines(part, name, file, old.unwrap_or(&none), new.unwrap_or(&none), |_, _| rolls);
+    each(&lines_of_files(old), &lines_of_files(new), |(file, option), old, new| {
+        // What comes out of a live file, or goes into one, does so as the pods roll.
+        let live = [old, new].iter().flatten().all(|line| line.live);
+        let (old, new) = (old.map(|line| line.value), new.map(|line| line.value));
+        let what = format!("{file} {option}");
+        found.note(part, name, Some(&what), old, new, if live { Effect::Reload } else { rolls });
     });
     found.lines(part, name, "port", &old.ports, &new.ports, |_, _| rolls);
     found.lines(part, name, "", &old.resources, &new.resources, |_, _| rolls);
@@ -249,11 +255,30 @@ fn component(name: &str, old: &DesiredComponent, new: &DesiredComponent, found: 
     }
 }
 
+/// A line of a file.
+struct Line<'a> {
+    value: &'a String,
+    /// Is it in a file that whoever reads it follows?
+    live: bool,
+}
+
+/// The lines of a component's files by the file's name and the option. What is live stands under the name of the file that
+/// it is a part of.
+fn lines_of_files(component: &DesiredComponent) -> BTreeMap<(String, String), Line<'_>> {
+    let files = component.options.iter().map(|(path, lines)| {
+        let (directory, file) = path.rsplit_once('/').unwrap_or(("", path));
+        lines.iter().map(move |(option, value)| {
+            ((file.to_owned(), option.clone()), Line { value, live: directory == LIVE })
+        })
+    });
+    files.flatten().collect()
+}
+
 /// Every name of either, with what each has.
-fn each<V>(
-    before: &BTreeMap<String, V>,
-    after: &BTreeMap<String, V>,
-    mut see: impl FnMut(&str, Option<&V>, Option<&V>),
+fn each<K: Ord, V>(
+    before: &BTreeMap<K, V>,
+    after: &BTreeMap<K, V>,
+    mut see: impl FnMut(&K, Option<&V>, Option<&V>),
 ) {
     for name in before.keys().chain(after.keys()).collect::<BTreeSet<_>>() {
         see(name, before.get(name), after.get(name));
