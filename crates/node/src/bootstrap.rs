@@ -126,12 +126,14 @@ fn roles() -> Vec<(Option<ClusterRole>, ClusterRoleBinding)> {
             ],
         ),
         role(
-            "oaas:local-volumes",
+            "oaas:node-controllers",
             vec![
                 rule("", &["persistentvolumes"], &change),
                 rule("", &["persistentvolumeclaims"], &["get", "list", "watch", "update", "patch"]),
                 rule("storage.k8s.io", &["storageclasses"], &look),
                 rule("", &["events"], &["create", "update", "patch"]),
+                rule("", &["pods", "namespaces"], &look[1..]),
+                rule("networking.k8s.io", &["networkpolicies"], &look[1..]),
             ],
         ),
         (None, binding("oaas:kubelet-api", "system:kubelet-api-admin", KUBELET_CLIENT)),

@@ -133,7 +133,7 @@ pub const USERS: [(&str, &str, Option<&str>); 6] = [
     ("scheduler", "system:kube-scheduler", None),
     ("proxy", "system:kube-proxy", None),
     ("coredns", "oaas:coredns", None),
-    ("local-volumes", "oaas:local-volumes", None),
+    ("node-controllers", "oaas:node-controllers", None),
 ];
 /// The user as which the API server speaks to kubelets.
 pub const KUBELET_CLIENT: &str = "oaas:kube-apiserver";

@@ -61,7 +61,7 @@ pub fn services(facts: &Facts, files: &BTreeMap<String, Vec<u8>>) -> Vec<Service
         services.extend([etcd(facts), apiserver(facts), controller_manager(facts), scheduler(facts)]);
         services.extend([coredns(facts), images(facts)]);
     }
-    services.extend([kubelet(facts), kube_proxy(facts), local_volumes(facts)]);
+    services.extend([kubelet(facts), kube_proxy(facts), node_controllers(facts)]);
     for service in &mut services {
         service.fingerprint = fingerprint(service, files);
     }
@@ -286,17 +286,18 @@ fn kube_proxy(facts: &Facts) -> Service {
     }
 }
 
-fn local_volumes(facts: &Facts) -> Service {
+/// Volumes, and what network policies say.
+fn node_controllers(facts: &Facts) -> Service {
     let arguments = [
-        format!("--kubeconfig={}", path("local-volumes.kubeconfig")),
+        format!("--kubeconfig={}", path("node-controllers.kubeconfig")),
         format!("--node={}", facts.node),
-        format!("--root={}", inside::VOLUMES),
+        format!("--volumes={}", inside::VOLUMES),
     ];
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     Service {
         environment: memory_limit(60),
         after: vec![api(facts)],
-        ..kube(facts, "local-volumes", &arguments)
+        ..kube(facts, "node-controllers", &arguments)
     }
 }
 
@@ -322,7 +323,7 @@ mod tests {
         let second = Node::all(2).nth(1).unwrap();
         let services = services(&Facts { node: second, nodes: 2, ..facts() }, &BTreeMap::new());
         let names: Vec<&str> = services.iter().map(|service| service.name.as_str()).collect();
-        assert_eq!(names, ["containerd", "kubelet", "kube-proxy", "local-volumes"]);
+        assert_eq!(names, ["containerd", "kubelet", "kube-proxy", "node-controllers"]);
     }
 
     #[test]

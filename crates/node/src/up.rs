@@ -186,7 +186,7 @@ fn write_configuration(options: &Options, facts: &Facts, pki: &Pki) -> Result<bo
         USERS.iter().filter(|(user, ..)| *user != "admin").map(|(user, ..)| (*user, (*user).to_owned())),
     );
     for (file, leaf) in users {
-        if node.is_first() || ["kubelet", "proxy", "local-volumes"].contains(&file) {
+        if node.is_first() || ["kubelet", "proxy", "node-controllers"].contains(&file) {
             let text = pki.kubeconfig(instance, &facts.api(), &leaf)?;
             secret.insert(format!("{file}.kubeconfig"), text.into_bytes());
         }

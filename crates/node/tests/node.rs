@@ -4,6 +4,7 @@
 //! happens, the cluster is taken down in the end.
 
 mod common;
+mod policies;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -94,6 +95,7 @@ async fn everything(options: &Options) {
     secrets_are_encrypted_on_disk(options, &client).await;
     names_of_the_cluster_resolve(options);
     ports_are_published(options).await;
+    policies::network_policies_hold(options, &client).await;
     crashed_parts_come_back(options).await;
     a_reboot_keeps_everything(options, &client).await;
     a_deleted_volume_is_gone(options, &client).await;

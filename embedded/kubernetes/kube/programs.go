@@ -42,11 +42,11 @@ var programs = map[string]program{
 	"kube-controller-manager": {command: controllermanager.NewControllerManagerCommand},
 	"kube-scheduler":          {command: func() *cobra.Command { return scheduler.NewSchedulerCommand() }},
 	// The kubelet closes its own stop channel, so a context that signals cancel as well would close it twice.
-	"kubelet":       {command: func() *cobra.Command { return kubelet.NewKubeletCommand(context.Background()) }},
-	"kube-proxy":    {command: proxy.NewProxyCommand},
-	"kubectl":       {command: func() *cobra.Command { return kubectl.NewDefaultKubectlCommand() }},
-	"etcd":          {run: func() int { etcdmain.Main(os.Args); return 0 }},
-	"coredns":       {run: func() int { coremain.Run(); return 0 }},
-	"local-volumes": {command: newLocalVolumesCommand},
-	"cri":           {command: newCRICommand},
+	"kubelet":          {command: func() *cobra.Command { return kubelet.NewKubeletCommand(context.Background()) }},
+	"kube-proxy":       {command: proxy.NewProxyCommand},
+	"kubectl":          {command: func() *cobra.Command { return kubectl.NewDefaultKubectlCommand() }},
+	"etcd":             {run: func() int { etcdmain.Main(os.Args); return 0 }},
+	"coredns":          {run: func() int { coremain.Run(); return 0 }},
+	"node-controllers": {command: newNodeControllersCommand},
+	"cri":              {command: newCRICommand},
 }

@@ -8,12 +8,9 @@ import (
 	"strings"
 	"time"
 
-	"github.com/spf13/cobra"
 	v1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	genericserver "k8s.io/apiserver/pkg/server"
 	"k8s.io/client-go/kubernetes"
-	"k8s.io/client-go/tools/clientcmd"
 	"k8s.io/client-go/util/workqueue"
 	"sigs.k8s.io/sig-storage-lib-external-provisioner/v13/controller"
 )
@@ -130,45 +127,20 @@ func nodeOf(volume *v1.PersistentVolume) string {
 	return ""
 }
 
-func newLocalVolumesCommand() *cobra.Command {
-	var kubeconfig string
-	var volumes localVolumes
-	command := &cobra.Command{
-		Use:   "local-volumes",
-		Short: "Provide PersistentVolumes from directories of this node",
-		Args:  cobra.NoArgs,
-		RunE: func(command *cobra.Command, _ []string) error {
-			if volumes.node == "" || kubeconfig == "" {
-				return fmt.Errorf("--node and --kubeconfig are needed")
-			}
-			if err := os.MkdirAll(volumes.root, 0o700); err != nil {
-				return fmt.Errorf("failed to make the directory of all volumes: %w", err)
-			}
-			config, err := clientcmd.BuildConfigFromFlags("", kubeconfig)
-			if err != nil {
-				return fmt.Errorf("failed to read %s: %w", kubeconfig, err)
-			}
-			config.QPS, config.Burst = 50, 100
-			client, err := kubernetes.NewForConfig(config)
-			if err != nil {
-				return fmt.Errorf("failed to make a client from %s: %w", kubeconfig, err)
-			}
-			ctx := genericserver.SetupSignalContext()
-			controller.NewProvisionController(ctx, client, provisionerName, volumes,
-				// Nodes do not compete: each minds its own volumes.
-				controller.LeaderElection(false),
-				// A PersistentVolume deleted by hand takes its directory along.
-				controller.AddFinalizer(true),
-				// A directory is made in no time, so what failed may be tried again soon.
-				controller.RateLimiter(workqueue.NewTypedItemExponentialFailureRateLimiter[string](time.Second, 30*time.Second)),
-				controller.FailedProvisionThreshold(0),
-				controller.FailedDeleteThreshold(0),
-			).Run(ctx)
-			return nil
-		},
+// provide makes and removes volumes until the context ends.
+func provide(ctx context.Context, client kubernetes.Interface, volumes localVolumes) error {
+	if err := os.MkdirAll(volumes.root, 0o700); err != nil {
+		return fmt.Errorf("failed to make the directory of all volumes: %w", err)
 	}
-	command.Flags().StringVar(&kubeconfig, "kubeconfig", "", "file that says how to reach the API server")
-	command.Flags().StringVar(&volumes.node, "node", "", "name of the node this runs on")
-	command.Flags().StringVar(&volumes.root, "root", "/var/lib/oaas-volumes", "directory that holds the volumes")
-	return command
+	controller.NewProvisionController(ctx, client, provisionerName, volumes,
+		// Nodes do not compete: each minds its own volumes.
+		controller.LeaderElection(false),
+		// A PersistentVolume deleted by hand takes its directory along.
+		controller.AddFinalizer(true),
+		// A directory is made in no time, so what failed may be tried again soon.
+		controller.RateLimiter(workqueue.NewTypedItemExponentialFailureRateLimiter[string](time.Second, 30*time.Second)),
+		controller.FailedProvisionThreshold(0),
+		controller.FailedDeleteThreshold(0),
+	).Run(ctx)
+	return nil
 }
