@@ -112,6 +112,45 @@ impl<'a> Names<'a> {
     }
 }
 
+/// Who connects to each component, components and jobs alike, as far as services refer to what they need: by name, by an API, or as
+/// what only one service of a cloud is.
+pub(crate) fn callers(
+    services: &BTreeMap<String, Service>,
+    shared: &BTreeMap<String, Fragment>,
+) -> BTreeMap<String, BTreeSet<String>> {
+    let the = |only: Only| {
+        let provides = services.values().filter_map(|service| service.provides.as_ref());
+        provides.filter(|provides| Only::of(provides) == only).map(Provides::component).next()
+    };
+    let api = |name: &str| {
+        let apis = services.values().flat_map(|service| &service.apis);
+        apis.filter(|api| api.name == name).map(|api| api.component.as_str()).next()
+    };
+    let mut callers: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for service in services.values() {
+        let components = service.components.iter().map(|component| &component.name);
+        // What the service as a whole refers to, its parts refer to as well where they use it.
+        let parts: BTreeSet<&String> = components.chain(service.jobs.iter().map(|job| &job.name)).collect();
+        for (place, thing) in uses(service, shared).into_iter().filter(|(place, _)| parts.contains(place)) {
+            let called = match &thing {
+                Thing::Component(name) => Some(name.as_str()),
+                Thing::Api(name) => api(name),
+                Thing::Database(_) => the(Only::Database),
+                Thing::The(only) => the(*only),
+                Thing::Job(_)
+                | Thing::Service(_)
+                | Thing::User(_)
+                | Thing::Secret(_)
+                | Thing::Published(_) => None,
+            };
+            if let Some(called) = called {
+                callers.entry(called.to_owned()).or_default().insert(place);
+            }
+        }
+    }
+    callers
+}
+
 /// Everything that a service refers to, with the place where it does. `shared` are the fragments of all services.
 pub(crate) fn uses(service: &Service, shared: &BTreeMap<String, Fragment>) -> BTreeSet<(String, Thing)> {
     let name = service.name.clone();
@@ -189,7 +228,7 @@ impl Uses {
 
     fn reference(&mut self, reference: &Reference) {
         let thing = match reference.clone() {
-            Reference::Database(name) if name == "self" && self.has_database => return,
+            Reference::Database(name) if name == "self" && self.has_database => Thing::The(Only::Database),
             Reference::Database(name) => Thing::Database(name),
             Reference::Url(name) => Thing::Api(name),
             Reference::Public(name) => {

@@ -6,7 +6,7 @@ use oaas_feedback::{Explain, Kind};
 use snafu::Snafu;
 
 use crate::component::Component;
-use crate::names::{Names, uses};
+use crate::names::{Names, callers, uses};
 use crate::place::{Step, complete, parse};
 use crate::release::Release;
 use crate::service::{Contribution, Fragment, Service};
@@ -114,6 +114,11 @@ impl CloudCatalog {
             Some(name) => self.shared.get(name),
             None => service.fragments.get(name),
         }
+    }
+
+    /// Who connects to each component: components and jobs, by their names.
+    pub fn callers(&self) -> BTreeMap<String, BTreeSet<String>> {
+        callers(&self.services, &self.shared)
     }
 
     /// Evaluate every condition of the files of these services.

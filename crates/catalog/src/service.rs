@@ -109,6 +109,18 @@ pub enum Provides {
     },
 }
 
+impl Provides {
+    /// The component that serves it.
+    pub fn component(&self) -> &str {
+        match self {
+            Self::Database { component, .. }
+            | Self::Messaging { component }
+            | Self::Identity { component, .. }
+            | Self::PublicEndpoint { component, .. } => component,
+        }
+    }
+}
+
 /// The page with the public endpoint's statistics.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -286,7 +286,7 @@ fn kube_proxy(facts: &Facts) -> Service {
     }
 }
 
-/// Volumes, and NetworkPolicies.
+/// Volumes, and what network policies say.
 fn node_controllers(facts: &Facts) -> Service {
     let arguments = [
         format!("--kubeconfig={}", path("node-controllers.kubeconfig")),

@@ -6,6 +6,7 @@ use oaas_catalog::Provides;
 use snafu::ResultExt;
 
 use crate::blueprint::{ApiPlan, Blueprint};
+use crate::callers::callers;
 use crate::components::component_plan;
 use crate::error::{CatalogSnafu, PlanError};
 use crate::inputs::Inputs;
@@ -49,12 +50,14 @@ pub fn blueprint(inputs: &Inputs<'_>) -> Result<Blueprint, PlanError> {
             region: REGION.to_owned(),
         })
     });
+    let callers = callers(&world, &jobs);
     Ok(Blueprint {
         cloud: inputs.cloud.clone(),
         cluster: inputs.observed.cluster.clone(),
         release: world.release.name.clone(),
         components,
         jobs,
+        callers,
         registrations,
         identity,
         publish: world.publish.clone(),

@@ -1,6 +1,6 @@
 //! The blueprint: every workload of one cloud, with everything about it decided.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use oaas_catalog::{Need, NodeLabel, Release, Replicas, Resources, Schedule, Security, Volume, WorkloadKind};
 
@@ -25,6 +25,8 @@ pub struct Blueprint {
     pub components: BTreeMap<String, ComponentPlan>,
     /// Work that ends, by name.
     pub jobs: BTreeMap<String, JobPlan>,
+    /// Who may connect to the pods of a component, by component; those that listen on no port are not among them.
+    pub callers: BTreeMap<String, Callers>,
     /// What stands in the identity service's catalog.
     pub registrations: Vec<Registration>,
     /// The identity service and its administrator, if the cloud has one.
@@ -143,6 +145,15 @@ pub struct PortPlan {
     pub in_service: bool,
     /// Its NodePort, if it is published.
     pub node_port: Option<u16>,
+}
+
+/// Who in a cloud may connect to the pods of a component, beside its own members.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Callers {
+    /// Every pod: it serves an API, which others find in Keystone's catalog and which asks everybody who they are.
+    Everyone,
+    /// The components and jobs that refer to it, by their names.
+    Only(BTreeSet<String>),
 }
 
 /// Work that ends.

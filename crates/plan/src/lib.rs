@@ -15,6 +15,7 @@
 mod amounts;
 mod assemble;
 mod blueprint;
+mod callers;
 mod capacity;
 mod certificate;
 mod components;
@@ -57,7 +58,7 @@ mod warnings;
 mod wsgi;
 
 pub use assemble::blueprint;
-pub use blueprint::{ApiPlan, Blueprint, ComponentPlan, JobPlan, PortPlan};
+pub use blueprint::{ApiPlan, Blueprint, Callers, ComponentPlan, JobPlan, PortPlan};
 pub use capacity::{Capacity, capacity, too_large};
 pub use certificate::{
     AuthorityFacts, AuthorityStep, CertificateFacts, CertificateWanted, IssueReason, MakeReason, Moment,

@@ -175,12 +175,17 @@ impl<'a> World<'a> {
         self.services.iter().filter_map(|service| service.provides.as_ref()).find_map(pick)
     }
 
-    /// Host and port of the database, with one writer at a time.
-    pub(crate) fn database_server(&self) -> Option<(String, u16)> {
-        let name = self.provider(|provides| match provides {
+    /// The component that is the database.
+    pub(crate) fn database_component(&self) -> Option<&'a str> {
+        self.provider(|provides| match provides {
             Provides::Database { component, .. } => Some(component.as_str()),
             _ => None,
-        })?;
+        })
+    }
+
+    /// Host and port of the database, with one writer at a time.
+    pub(crate) fn database_server(&self) -> Option<(String, u16)> {
+        let name = self.database_component()?;
         let (_, component) = self.component(name)?;
         let host = component.single_writer.as_deref().unwrap_or(name);
         Some((self.host(host), self.port(name)))

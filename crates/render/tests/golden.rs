@@ -4,6 +4,7 @@ mod support;
 
 use std::collections::BTreeSet;
 
+use oaas_plan::Callers;
 use oaas_render::{Rendered, render, text};
 use support::Cloud;
 
@@ -256,6 +257,37 @@ fn a_compute_knows_no_database() {
 }
 
 /// A new service is data: a fixture alone makes workload, configuration, database, Service, endpoint, route.
+/// Whoever has the address of a component in its files may connect to it, and it is those that policies are made for.
+#[test]
+fn whom_files_name_lets_them_in() {
+    let (blueprint, _) = all(&mut Cloud::small());
+    let components = blueprint.components.values().map(|plan| (&plan.name, &plan.documents));
+    let jobs = blueprint.jobs.values().map(|plan| (&plan.name, &plan.documents));
+    let mut found = 0;
+    for (name, documents) in components.chain(jobs) {
+        let files: String = documents.iter().map(text::write).collect();
+        let names = |service: &str| {
+            let address = format!("{service}.{}.svc.", blueprint.cloud.namespace);
+            files.match_indices(&address).any(|(at, _)| {
+                !files[..at].ends_with(|before: char| before.is_ascii_alphanumeric() || before == '-')
+            })
+        };
+        for called in blueprint.components.values().filter(|called| called.name != *name) {
+            if names(&called.name) || called.single_writer.as_deref().is_some_and(names) {
+                found += 1;
+                let lets_in = match &blueprint.callers[&called.name] {
+                    Callers::Everyone => true,
+                    Callers::Only(some) => some.contains(name),
+                };
+                assert!(lets_in, "{} does not let {name} in, whose files name it", called.name);
+            }
+        }
+    }
+    assert!(found > 50, "only {found} addresses are found in the files");
+    let Callers::Only(some) = &blueprint.callers["memcached"] else { panic!("the cache is no API") };
+    assert!(some.contains("keystone") && !some.contains("client"), "{some:?}");
+}
+
 #[test]
 fn a_made_up_service_needs_a_fixture_only() {
     let mut cloud = Cloud::small();

@@ -14,6 +14,9 @@ import (
 	cri "k8s.io/cri-client/pkg"
 )
 
+// runtimeSocket is where the node's container runtime is asked.
+const runtimeSocket = "unix:///run/containerd/containerd.sock"
+
 // pullTimeout bounds one request to the runtime. Images come from this machine's disk; the largest takes seconds.
 const pullTimeout = 10 * time.Minute
 
@@ -24,7 +27,7 @@ const parallelPulls = 2
 func newCRICommand() *cobra.Command {
 	var endpoint string
 	command := &cobra.Command{Use: "cri", Short: "Ask the container runtime for images"}
-	command.PersistentFlags().StringVar(&endpoint, "endpoint", "unix:///run/containerd/containerd.sock", "socket of the container runtime")
+	command.PersistentFlags().StringVar(&endpoint, "endpoint", runtimeSocket, "socket of the container runtime")
 
 	images := func(ctx context.Context) (internalapi.ImageManagerService, error) {
 		service, err := cri.NewRemoteImageServiceBuilder().

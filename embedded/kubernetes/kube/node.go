@@ -16,7 +16,7 @@ import (
 // newNodeControllersCommand does what Kubernetes leaves to others on a node: volumes and NetworkPolicies. One process for both: a
 // process of this binary takes some thirty MiB before it does anything.
 func newNodeControllersCommand() *cobra.Command {
-	var kubeconfig string
+	var kubeconfig, endpoint string
 	var volumes localVolumes
 	command := &cobra.Command{
 		Use:   "node-controllers",
@@ -39,12 +39,13 @@ func newNodeControllersCommand() *cobra.Command {
 			}
 			group, ctx := errgroup.WithContext(genericserver.SetupSignalContext())
 			group.Go(func() error { return provide(ctx, client, volumes) })
-			group.Go(func() error { return policies.Enforce(ctx, client, volumes.node) })
+			group.Go(func() error { return policies.Enforce(ctx, client, volumes.node, endpoint) })
 			return group.Wait()
 		},
 	}
 	command.Flags().StringVar(&kubeconfig, "kubeconfig", "", "file that says how to reach the API server")
 	command.Flags().StringVar(&volumes.node, "node", "", "name of the node this runs on")
 	command.Flags().StringVar(&volumes.root, "volumes", "/var/lib/oaas-volumes", "directory that holds the volumes")
+	command.Flags().StringVar(&endpoint, "runtime", runtimeSocket, "socket of the container runtime")
 	return command
 }

@@ -1,4 +1,4 @@
-//! What NetworkPolicies do for pods of a real node, seen from inside the pods' network namespaces.
+//! What network policies do for pods of a real node, seen from inside the pods' network namespaces.
 
 use std::fs::{self, File};
 use std::net::{IpAddr, Shutdown, SocketAddr, TcpListener, TcpStream};

@@ -31,7 +31,8 @@ const (
 )
 
 // Enforce keeps a node's table true until the context ends, and leaves it then: without this process the policies hold as they were.
-func Enforce(ctx context.Context, client kubernetes.Interface, node string) error {
+// `runtime` is the socket of the node's container runtime.
+func Enforce(ctx context.Context, client kubernetes.Interface, node, runtime string) error {
 	if value, err := os.ReadFile(bridged); err != nil || strings.TrimSpace(string(value)) != "1" {
 		klog.ErrorS(err, "NetworkPolicies do not hold between the pods of this node: its kernel needs the module br_netfilter, and 1 in "+bridged)
 	}
@@ -57,6 +58,8 @@ func Enforce(ctx context.Context, client kubernetes.Interface, node string) erro
 			return fmt.Errorf("failed to watch what policies are made from: %w", err)
 		}
 	}
+	var local sandboxes
+	go local.watch(ctx, runtime, note)
 	factory.Start(ctx.Done())
 	defer factory.Shutdown()
 	for kind, known := range factory.WaitForCacheSync(ctx.Done()) {
@@ -71,7 +74,8 @@ func Enforce(ctx context.Context, client kubernetes.Interface, node string) erro
 		wait := again
 		everything := labels.Everything()
 		// The caches hold lists: none of these can fail.
-		cluster.Pods, _ = pods.Lister().List(everything)
+		listed, _ := pods.Lister().List(everything)
+		cluster.Pods = withAddresses(listed, node, local.copy())
 		cluster.Namespaces, _ = namespaces.Lister().List(everything)
 		cluster.Policies, _ = policies.Lister().List(everything)
 		if text := Compile(cluster); text != applied {
