@@ -7,12 +7,23 @@ use std::collections::BTreeMap;
 pub(crate) enum Node {
     /// A directory.
     Directory,
-    /// A regular file and whether it may be executed.
-    File { content: Vec<u8>, executable: bool },
+    /// A regular file.
+    File { content: Vec<u8>, mode: Mode },
     /// A symbolic link.
     Link(String),
     /// A character device by its numbers.
     Device { major: u32, minor: u32 },
+}
+
+/// What may be done with a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Mode {
+    /// Read by all.
+    Data,
+    /// Executed by all.
+    Program,
+    /// Executed by all, as root.
+    AsRoot,
 }
 
 /// Entries by path without a leading slash. A parent sorts before what is in it, as the kernel needs.
@@ -32,8 +43,9 @@ pub(crate) fn archive(tree: &Tree) -> Vec<u8> {
     for (inode, (path, node)) in (1_u32..).zip(tree) {
         let (mode, content, device): (u32, &[u8], (u32, u32)) = match node {
             Node::Directory => (0o040_755, &[], (0, 0)),
-            Node::File { content, executable: true } => (0o100_755, content, (0, 0)),
-            Node::File { content, executable: false } => (0o100_644, content, (0, 0)),
+            Node::File { content, mode: Mode::Data } => (0o100_644, content, (0, 0)),
+            Node::File { content, mode: Mode::Program } => (0o100_755, content, (0, 0)),
+            Node::File { content, mode: Mode::AsRoot } => (0o104_755, content, (0, 0)),
             Node::Link(target) => (0o120_777, target.as_bytes(), (0, 0)),
             Node::Device { major, minor } => (0o020_600, &[], (*major, *minor)),
         };
@@ -70,8 +82,8 @@ mod tests {
     #[test]
     fn parents_come_first_and_only_once() {
         let mut tree = Tree::new();
-        insert(&mut tree, "etc/oaas/boot", Node::File { content: b"#!".to_vec(), executable: true });
-        insert(&mut tree, "etc/passwd", Node::File { content: Vec::new(), executable: false });
+        insert(&mut tree, "etc/oaas/boot", Node::File { content: b"#!".to_vec(), mode: Mode::Program });
+        insert(&mut tree, "etc/passwd", Node::File { content: Vec::new(), mode: Mode::Data });
         let paths: Vec<_> = tree.keys().map(String::as_str).collect();
         assert_eq!(paths, ["etc", "etc/oaas", "etc/oaas/boot", "etc/passwd"]);
     }
@@ -79,7 +91,7 @@ mod tests {
     #[test]
     fn a_file_is_written_as_the_format_says() {
         let mut tree = Tree::new();
-        insert(&mut tree, "hi", Node::File { content: b"12345".to_vec(), executable: false });
+        insert(&mut tree, "hi", Node::File { content: b"12345".to_vec(), mode: Mode::Data });
         let bytes = archive(&tree);
         let header = "07070100000001000081a400000000000000000000000100000000000000050000000000000000\
                       00000000000000000000000300000000";

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use oaas_feedback::{Explain, Kind};
 use snafu::{OptionExt, ResultExt, Snafu};
 
-use crate::cpio::{self, Node, Tree};
+use crate::cpio::{self, Mode, Node, Tree};
 use crate::deb::{DebError, Package};
 use crate::modules::Modules;
 use crate::recipe::{self, Load};
@@ -62,7 +62,7 @@ pub(crate) fn tree(
     applets: &str,
 ) -> Result<Tree, InitramfsError> {
     let mut tree = Tree::new();
-    for path in ["dev", "proc", "sys", "run", "tmp", "root/.ssh", "home/oaas/.ssh", "etc/dropbear"] {
+    for path in ["dev", "proc", "sys", "run", "tmp", "mnt", "root/.ssh", "home/oaas/.ssh", "etc/dropbear"] {
         cpio::insert(&mut tree, path, Node::Directory);
     }
     // The kernel gives its first process this console; everything else in /dev comes from devtmpfs.
@@ -80,7 +80,7 @@ pub(crate) fn tree(
         let package =
             packages.get(file.package).context(NoPackageSnafu { package: file.package, path: file.from })?;
         let content = package.file(file.from).context(FileSnafu)?.to_vec();
-        cpio::insert(&mut tree, file.to, Node::File { content, executable: true });
+        cpio::insert(&mut tree, file.to, Node::File { content, mode: file.mode });
     }
     add_modules(&mut tree, modules);
     add_own_files(&mut tree, &recipe::ROOTFS);
@@ -95,7 +95,7 @@ pub(crate) fn compress(archive: &[u8]) -> Result<Vec<u8>, InitramfsError> {
 fn add_modules(tree: &mut Tree, modules: &Modules) {
     let directory = format!("lib/modules/{}", modules.version);
     let mut add = |name: &str, content: Vec<u8>| {
-        cpio::insert(tree, &format!("{directory}/{name}"), Node::File { content, executable: false });
+        cpio::insert(tree, &format!("{directory}/{name}"), Node::File { content, mode: Mode::Data });
     };
     for (name, module) in &modules.modules {
         add(&format!("{name}.ko"), module.content.clone());
@@ -105,15 +105,15 @@ fn add_modules(tree: &mut Tree, modules: &Modules) {
     let boot: Vec<_> =
         recipe::modules().filter(|(load, _)| *load == Load::Boot).map(|(_, name)| name).collect();
     let content = (boot.join(" ") + "\n").into_bytes();
-    cpio::insert(tree, "etc/oaas/modules", Node::File { content, executable: false });
+    cpio::insert(tree, "etc/oaas/modules", Node::File { content, mode: Mode::Data });
 }
 
 /// A file that begins with `#!` becomes executable.
 fn add_own_files(tree: &mut Tree, directory: &include_dir::Dir<'_>) {
     for file in directory.files() {
         let content = file.contents().to_vec();
-        let executable = content.starts_with(b"#!");
-        cpio::insert(tree, &file.path().to_string_lossy(), Node::File { content, executable });
+        let mode = if content.starts_with(b"#!") { Mode::Program } else { Mode::Data };
+        cpio::insert(tree, &file.path().to_string_lossy(), Node::File { content, mode });
     }
     for inner in directory.dirs() {
         add_own_files(tree, inner);

@@ -3,6 +3,8 @@
 use include_dir::{Dir, include_dir};
 use sha2::{Digest, Sha256};
 
+use crate::cpio::Mode;
+
 /// Our own files in the guest.
 pub(crate) static ROOTFS: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/../../images/guest/rootfs");
 
@@ -19,7 +21,7 @@ pub(crate) fn grub_commands() -> String {
 /// code. Packages are part of it by their hashes.
 pub fn key() -> String {
     /// Raised when the code makes another image from the same recipe.
-    const REVISION: u32 = 2;
+    const REVISION: u32 = 3;
     let mut hash = Sha256::new();
     hash.update(REVISION.to_le_bytes());
     let texts = [
@@ -53,6 +55,8 @@ pub(crate) struct PackagedFile {
     pub from: &'static str,
     /// Its path in the guest, without a leading slash.
     pub to: &'static str,
+    /// What may be done with it there.
+    pub mode: Mode,
 }
 
 /// When the guest loads a kernel module.
@@ -67,7 +71,8 @@ pub(crate) enum Load {
 /// The files of `contents`.
 pub(crate) fn contents() -> impl Iterator<Item = PackagedFile> {
     words(include_str!("../../../images/guest/contents")).filter_map(|words| match words[..] {
-        [package, from, to] => Some(PackagedFile { package, from, to }),
+        [package, from, to] => Some(PackagedFile { package, from, to, mode: Mode::Program }),
+        [package, from, to, "as-root"] => Some(PackagedFile { package, from, to, mode: Mode::AsRoot }),
         _ => None,
     })
 }

@@ -73,7 +73,7 @@ fn the_image_does_what_its_readme_says() {
     let built = oaas_guest::build(&inputs, &disk, &Task::silent()).unwrap();
     let again = oaas_guest::build(&inputs, &directory.join("again.qcow2"), &Task::silent()).unwrap();
     assert_eq!(built.sha256, again.sha256, "the same packages give the same bytes");
-    assert!(built.bytes <= 20 << 20, "{} bytes", built.bytes);
+    assert!(built.bytes <= 15 << 20, "{} bytes", built.bytes);
     run("qemu-img", &["check", "-q", &disk.display().to_string()]);
 
     let key = directory.join("key").display().to_string();
@@ -169,6 +169,7 @@ fn first_boot(directory: &Path, disk: &Path, key_sha256: &str, key_md5: &str, dh
     let refused = String::from_utf8_lossy(&password.stderr).into_owned();
     assert!(refused.contains("Permission denied (publickey)"), "SSH offers no passwords: {refused}");
 
+    has_what_test_suites_ask_for(directory);
     renews(directory, dhcp_log);
     moves_bulk();
     gives_memory_back(&machine);
@@ -179,6 +180,31 @@ fn first_boot(directory: &Path, disk: &Path, key_sha256: &str, key_md5: &str, dh
     println!("power button to off: {took:.2?}");
     let console = fs::read_to_string(directory.join("console.log")).unwrap();
     assert!(console.contains("GUEST-POWEROFF"), "{console}");
+}
+
+/// What suites made for CirrOS call in a guest, as they call it.
+fn has_what_test_suites_ask_for(directory: &Path) {
+    for (command, answer) in [
+        ("sudo whoami", "root"),
+        ("sudo -n sh -c 'id -u; echo $HOME'", "0\n/root"),
+        ("sudo -u nobody whoami; whoami", "nobody\noaas"),
+        ("sudo FROM=here sh -c 'echo $FROM'", "here"),
+        ("curl http://169.254.169.254/latest/meta-data/local-ipv4", GUEST),
+        ("curl -s -o /dev/null -w '%{http_code}' http://169.254.169.254/latest/nothing", "404"),
+        ("curl -sf http://169.254.169.254/latest/nothing; echo $?", "22"),
+        ("curl -s http://127.0.0.1:1/; echo $?", "7"),
+        ("curl -sS --bogus x 2>&1", "curl: (2) option --bogus: is not known to this guest"),
+        ("curl -sS -X POST -d four http://127.0.0.1/cgi-bin/sink", "4"),
+        ("echo x | nc -w 2 127.0.0.1 9; echo $?", "0"),
+        (". /etc/os-release; echo $ID", "oaas-guest"),
+        ("ip -o -4 addr show dev eth0 | grep -c inet", "1"),
+        ("ping -c 1 -W 2 127.0.0.1 >/dev/null; echo $?", "0"),
+        ("lsblk -lb --nodeps | grep -c disk", "1"),
+        ("truncate -s 4M /tmp/disk; mkfs -t vfat /tmp/disk && echo made; ls -d /mnt", "made\n/mnt"),
+    ] {
+        let said = ssh(directory, "oaas", &["-o", "StrictHostKeyChecking=accept-new"], command);
+        assert_eq!(String::from_utf8_lossy(&said.stdout).trim(), answer, "{command}: {said:?}");
+    }
 }
 
 /// The DHCP client still runs and renews; connections live through it.

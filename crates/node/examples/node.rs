@@ -51,6 +51,7 @@ async fn run(arguments: &[String]) -> Result<(), oaas_node::Error> {
     let cache_dir = directory("OAAS_CACHE_DIR", "/var/cache/oaas");
     let options = Options {
         instance: word(1).unwrap_or("oaas").parse().expect("the name of an instance"),
+        prefix: None,
         nodes: word(2).map_or(1, |count| count.parse().expect("a number of nodes")),
         ports: vec![PortMap::loopback(30080)],
         external: Vec::new(),

@@ -20,8 +20,9 @@ use serde::de::DeserializeOwned;
 use serde_json::json;
 use snafu::{ResultExt, Snafu};
 
-use crate::instance::{Instance, Network, Node};
+use crate::instance::{Network, Node};
 use crate::pki::KUBELET_CLIENT;
+use crate::subnets::Subnets;
 use crate::{config, observe};
 
 /// The name under which this crate owns fields of objects.
@@ -51,7 +52,7 @@ impl Explain for BootstrapError {
 }
 
 /// Apply all of it for a cluster.
-pub(crate) async fn apply(client: &Client, instance: &Instance, nodes: u8) -> Result<(), BootstrapError> {
+pub(crate) async fn apply(client: &Client, subnets: &Subnets, nodes: u8) -> Result<(), BootstrapError> {
     cluster(client, &storage_class()).await?;
     for (role, binding) in roles() {
         if let Some(role) = role {
@@ -59,7 +60,6 @@ pub(crate) async fn apply(client: &Client, instance: &Instance, nodes: u8) -> Re
         }
         cluster(client, &binding).await?;
     }
-    let subnets = instance.subnets();
     let dns = dns_service(subnets.dns_service().to_string());
     namespaced(client, &dns).await?;
     namespaced(client, &dns_endpoints(subnets.node(Node::FIRST).to_string())).await?;

@@ -8,8 +8,9 @@ use std::net::Ipv4Addr;
 
 use serde_json::{Value, json};
 
-use crate::instance::{Instance, Node, Subnets};
+use crate::instance::Node;
 use crate::options::inside;
+use crate::subnets::Subnets;
 
 /// The port of the API server on the first node.
 pub const API_PORT: u16 = 6443;
@@ -23,8 +24,8 @@ pub const CONTAINERD: &str = "/run/containerd/containerd.sock";
 /// Everything that a node's configuration depends on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Facts {
-    /// The cluster.
-    pub instance: Instance,
+    /// The cluster's addresses.
+    pub subnets: Subnets,
     /// The node.
     pub node: Node,
     /// How many nodes the cluster has.
@@ -42,19 +43,14 @@ pub struct Facts {
 }
 
 impl Facts {
-    /// Its subnets.
-    pub fn subnets(&self) -> Subnets {
-        self.instance.subnets()
-    }
-
     /// Its address.
     pub fn address(&self) -> Ipv4Addr {
-        self.subnets().node(self.node)
+        self.subnets.node(self.node)
     }
 
     /// The address of the control plane.
     pub fn first(&self) -> Ipv4Addr {
-        self.subnets().node(Node::FIRST)
+        self.subnets.node(Node::FIRST)
     }
 
     /// The URL of the API server.
@@ -84,7 +80,7 @@ pub fn files(facts: &Facts) -> BTreeMap<&'static str, String> {
         ("containerd.toml", containerd(facts)),
         ("registry/oaas.local/hosts.toml", registry(facts)),
         ("cni/10-pods.conflist", pretty(&cni(facts))),
-        ("nftables", crate::network::node_table(&facts.instance)),
+        ("nftables", crate::network::node_table(&facts.subnets)),
     ]);
     if facts.node.is_first() {
         files.insert("authentication.json", pretty(&authentication()));
@@ -99,7 +95,7 @@ fn pretty(value: &Value) -> String {
 }
 
 fn hosts(facts: &Facts) -> String {
-    let subnets = facts.subnets();
+    let subnets = &facts.subnets;
     let mut text = "127.0.0.1 localhost\n::1 localhost ip6-localhost ip6-loopback\n".to_owned();
     for node in Node::all(facts.nodes) {
         text.push_str(&format!("{} {node}\n", subnets.node(node)));
@@ -158,7 +154,7 @@ fn kubelet(facts: &Facts) -> Value {
         "failSwapOn": false,
         "memorySwap": { "swapBehavior": "NoSwap" },
         "containerRuntimeEndpoint": format!("unix://{CONTAINERD}"),
-        "clusterDNS": [facts.subnets().dns_service()],
+        "clusterDNS": [facts.subnets.dns_service()],
         "clusterDomain": "cluster.local",
         "resolvConf": path("resolv.conf"),
         "maxPods": 250,
@@ -203,7 +199,7 @@ fn kube_proxy(facts: &Facts) -> Value {
         "kind": "KubeProxyConfiguration",
         "mode": "nftables",
         "hostnameOverride": facts.node.to_string(),
-        "clusterCIDR": facts.subnets().pods,
+        "clusterCIDR": facts.subnets.pods,
         "clientConnection": { "kubeconfig": path("proxy.kubeconfig"), "qps": 100.0, "burst": 200 },
         "healthzBindAddress": "127.0.0.1:10256",
         "metricsBindAddress": "127.0.0.1:10249",
@@ -252,7 +248,7 @@ fn cni(facts: &Facts) -> Value {
                 "hairpinMode": true,
                 "ipam": {
                     "type": "host-local",
-                    "ranges": [[{ "subnet": facts.subnets().pods_of(facts.node) }]],
+                    "ranges": [[{ "subnet": facts.subnets.pods_of(facts.node) }]],
                     "routes": [{ "dst": "0.0.0.0/0" }],
                     // In memory: no pod's network outlives the node's first process, so no lease may either.
                     "dataDir": "/run/cni/networks",
@@ -364,7 +360,7 @@ pub(crate) mod tests {
 
     pub(crate) fn facts() -> Facts {
         Facts {
-            instance: Instance::default(),
+            subnets: Subnets::of(&crate::Instance::default(), None),
             node: Node::FIRST,
             nodes: 1,
             programs: "0123".into(),

@@ -7,6 +7,7 @@ use ipnet::Ipv4Net;
 use oaas_feedback::{Explain, Kind};
 use snafu::Snafu;
 
+use crate::subnets::Prefix;
 use crate::versions::OLDEST_GO;
 
 /// How many files a process must be allowed to open.
@@ -125,6 +126,38 @@ pub enum Finding {
         other: Ipv4Net,
         /// Their link.
         link: String,
+        /// Other addresses that are free here, if ours are those of the instance.
+        instead: Option<Prefix>,
+    },
+    /// A resolver of the machine has an address that is one of ours inside of nodes.
+    #[snafu(display(
+        "the machine's DNS server {server} lies in {subnet}, which {whose} have here: no name would resolve"
+    ))]
+    Resolver {
+        /// The server.
+        server: Ipv4Addr,
+        /// Ours.
+        subnet: Ipv4Net,
+        /// Whose.
+        whose: &'static str,
+        /// Other addresses that are free here.
+        instead: Option<Prefix>,
+    },
+    /// What pods and Services have for addresses lies elsewhere too.
+    #[snafu(display(
+        "{other} on link {link} overlaps with {subnet}, which {whose} have here: they do not reach what lies there"
+    ))]
+    Hidden {
+        /// Ours.
+        subnet: Ipv4Net,
+        /// Whose.
+        whose: &'static str,
+        /// Theirs.
+        other: Ipv4Net,
+        /// Their link.
+        link: String,
+        /// Other addresses that are free here.
+        instead: Option<Prefix>,
     },
     /// A wider network in use covers a subnet of ours.
     #[snafu(display(
@@ -137,6 +170,8 @@ pub enum Finding {
         other: Ipv4Net,
         /// Their link.
         link: String,
+        /// Other addresses that are free here, if ours are those of the instance.
+        instead: Option<Prefix>,
     },
     /// Forwarded packets are dropped.
     #[snafu(display("{}{} drops packets that the host forwards for the cluster", tool_name(*tool), in_chain(chain.as_ref())))]
@@ -171,7 +206,7 @@ impl Finding {
     /// Is it only worth knowing, not in the way?
     pub fn is_warning(&self) -> bool {
         match self {
-            Self::OomScore | Self::Covered { .. } => true,
+            Self::OomScore | Self::Covered { .. } | Self::Hidden { .. } => true,
             Self::OpenFiles { have } => *have >= OPEN_FILES,
             _ => false,
         }
@@ -212,10 +247,32 @@ impl Explain for Finding {
             Self::Link { name } => format!(
                 "see what it is: ip -d link show {name}; remove it if it is left over: ip link delete {name}; or choose another instance name"
             ),
-            Self::Subnet { .. } | Self::Covered { .. } => {
-                "take another network in the resource (network.external) if it is one of those, another instance name (--instance: the \
-                 nodes' network derives from it), or change that link"
-                    .into()
+            Self::Subnet { instead: Some(prefix), link, .. } => {
+                format!(
+                    "take other addresses for the cluster: oaas up --prefix {prefix}; or change the link {link}"
+                )
+            }
+            Self::Subnet { link, .. } => {
+                format!("take another network in the resource (network.external), or change the link {link}")
+            }
+            Self::Covered { instead: Some(prefix), .. } | Self::Hidden { instead: Some(prefix), .. } => {
+                format!(
+                    "nothing, unless you need it: a new cluster takes other addresses by oaas up --prefix {prefix}"
+                )
+            }
+            Self::Covered { .. } => {
+                "nothing, unless you need it: take another network in the resource (network.external)".into()
+            }
+            Self::Hidden { .. } => {
+                "nothing, unless you need it: choose other addresses with oaas up --prefix".into()
+            }
+            Self::Resolver { instead: Some(prefix), .. } => {
+                format!(
+                    "take other addresses for the cluster: oaas up --prefix {prefix}; or use another DNS server"
+                )
+            }
+            Self::Resolver { .. } => {
+                "take other addresses for the cluster (oaas up --prefix), or use another DNS server".into()
             }
             Self::Firewall { command, .. } => format!("let them pass: {command}"),
         })

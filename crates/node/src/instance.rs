@@ -4,10 +4,8 @@
 //! subnets, the nftables table, network namespaces, cgroups, directories) derives from the instance's name.
 
 use std::fmt;
-use std::net::Ipv4Addr;
 use std::str::FromStr;
 
-use ipnet::Ipv4Net;
 use oaas_feedback::{Explain, Kind};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -155,18 +153,6 @@ impl Instance {
         format!("oaas-{}-{node}", self.0)
     }
 
-    /// The subnets of this instance.
-    pub fn subnets(&self) -> Subnets {
-        let number = self.number();
-        let net = |a, b, c, prefix| Ipv4Net::new_assert(Ipv4Addr::new(a, b, c, 0), prefix);
-        Subnets {
-            management: net(10, 87, number, 24),
-            tunnel: net(10, 86, number, 24),
-            pods: net(10, 88, 0, 16),
-            services: net(10, 96, 0, 16),
-        }
-    }
-
     fn link(&self, end: &str) -> String {
         let name = format!("{}-{end}", self.tag());
         debug_assert!(name.len() <= LONGEST_LINK, "{name} is too long for a link");
@@ -221,58 +207,6 @@ impl Network {
     }
 }
 
-/// The subnets of an instance. Pods' and Services' live inside the nodes' network namespaces only, so all
-/// instances share them.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Subnets {
-    /// Of [`Network::Management`].
-    pub management: Ipv4Net,
-    /// Of [`Network::Tunnel`].
-    pub tunnel: Ipv4Net,
-    /// Of all pods; each node has a /24 of it.
-    pub pods: Ipv4Net,
-    /// Of the Services' virtual addresses.
-    pub services: Ipv4Net,
-}
-
-impl Subnets {
-    /// The host's address on the management network, the nodes' gateway.
-    pub fn gateway(&self) -> Ipv4Addr {
-        host(self.management, 1)
-    }
-
-    /// A node's address on the management network, which is its address in Kubernetes.
-    pub fn node(&self, node: Node) -> Ipv4Addr {
-        host(self.management, 10 + node.0)
-    }
-
-    /// A node's address on the tunnel network.
-    pub fn tunnel_end(&self, node: Node) -> Ipv4Addr {
-        host(self.tunnel, 10 + node.0)
-    }
-
-    /// The subnet of a node's pods.
-    pub fn pods_of(&self, node: Node) -> Ipv4Net {
-        let [a, b, ..] = self.pods.addr().octets();
-        Ipv4Net::new_assert(Ipv4Addr::new(a, b, node.0, 0), 24)
-    }
-
-    /// The virtual address of the API server.
-    pub fn api_service(&self) -> Ipv4Addr {
-        host(self.services, 1)
-    }
-
-    /// The virtual address of the cluster's DNS.
-    pub fn dns_service(&self) -> Ipv4Addr {
-        host(self.services, 10)
-    }
-}
-
-fn host(net: Ipv4Net, number: u8) -> Ipv4Addr {
-    let [a, b, c, _] = net.network().octets();
-    Ipv4Addr::new(a, b, c, number)
-}
-
 /// One node of a cluster, by its number from 1. The first one runs the control plane as well.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Node(u8);
@@ -311,23 +245,17 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn the_default_instance_has_the_well_known_names_and_addresses() {
+    fn the_default_instance_has_the_well_known_names() {
         let oaas = Instance::default();
-        let subnets = oaas.subnets();
         assert_eq!(oaas.bridge(Network::External), "oaas-ext");
         assert_eq!(oaas.host_end(Node::FIRST, Network::Tunnel), "oaas-1t");
         assert_eq!(oaas.table(), "oaas");
-        assert_eq!(subnets.node(Node::FIRST).to_string(), "10.87.0.11");
-        assert_eq!(subnets.tunnel_end(Node(3)).to_string(), "10.86.0.13");
-        assert_eq!(subnets.pods_of(Node(2)).to_string(), "10.88.2.0/24");
-        assert_eq!(subnets.dns_service().to_string(), "10.96.0.10");
     }
 
     #[test]
     fn another_instance_shares_nothing_the_host_can_see() {
         let (a, b) = (Instance::default(), Instance::from_str("side-by-side").unwrap());
         assert_ne!(a.bridge(Network::Management), b.bridge(Network::Management));
-        assert_ne!(a.subnets().management, b.subnets().management);
         assert_ne!(a.table(), b.table());
         assert_ne!(a.cgroup(Node::FIRST), b.cgroup(Node::FIRST));
     }

@@ -10,9 +10,10 @@ use std::net::Ipv4Addr;
 
 use ipnet::Ipv4Net;
 
-use crate::instance::{Instance, Network, Node, Subnets};
+use crate::instance::{Instance, Network, Node};
 use crate::ledger::Change;
 use crate::options::{ExternalNetwork, PortMap};
+use crate::subnets::Subnets;
 
 /// One command and what it changes on the host.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,8 +38,7 @@ fn step(change: Option<Change>, command: &str) -> Step {
 }
 
 /// The commands that make the host's bridges, without those that stand.
-pub fn bridges(instance: &Instance, standing: &Standing) -> Vec<Step> {
-    let subnets = instance.subnets();
+pub fn bridges(instance: &Instance, subnets: &Subnets, standing: &Standing) -> Vec<Step> {
     let mut steps = Vec::new();
     for network in Network::ALL {
         let name = instance.bridge(network);
@@ -120,8 +120,7 @@ fn hardware_address(name: &str) -> String {
 
 /// The commands that make a node's network anew. What is left of a killed node goes first, so that a node starts
 /// with as clean a network as a machine that was switched on.
-pub fn node(instance: &Instance, node: Node, nodes: u8, standing: &Standing) -> Vec<Step> {
-    let subnets = instance.subnets();
+pub fn node(instance: &Instance, subnets: &Subnets, node: Node, nodes: u8, standing: &Standing) -> Vec<Step> {
     let namespace = instance.network_namespace(node);
     let mut steps = Vec::new();
     for network in Network::ALL {
@@ -166,13 +165,13 @@ pub fn node(instance: &Instance, node: Node, nodes: u8, standing: &Standing) -> 
     }
     steps.push(step(None, &format!("ip -n {namespace} link set lo up")));
     steps.push(step(None, &format!("ip -n {namespace} route add default via {}", subnets.gateway())));
-    steps.extend(routes(instance, node, nodes));
+    steps.extend(routes(instance, subnets, node, nodes));
     steps
 }
 
 /// The commands that lead a node to the pods of the others. May be run again, when nodes were added.
-pub fn routes(instance: &Instance, node: Node, nodes: u8) -> Vec<Step> {
-    let (subnets, namespace) = (instance.subnets(), instance.network_namespace(node));
+pub fn routes(instance: &Instance, subnets: &Subnets, node: Node, nodes: u8) -> Vec<Step> {
+    let namespace = instance.network_namespace(node);
     Node::all(nodes)
         .filter(|other| *other != node)
         .map(|other| {
@@ -183,8 +182,12 @@ pub fn routes(instance: &Instance, node: Node, nodes: u8) -> Vec<Step> {
 }
 
 /// The rules of the host's table for an instance whose clouds have these external networks.
-pub fn host_table(instance: &Instance, networks: &[ExternalNetwork], ports: &[PortMap]) -> String {
-    let subnets = instance.subnets();
+pub fn host_table(
+    instance: &Instance,
+    subnets: &Subnets,
+    networks: &[ExternalNetwork],
+    ports: &[PortMap],
+) -> String {
     let management = instance.bridge(Network::Management);
     let quoted = |links: &BTreeSet<String>| {
         links.iter().map(|link| format!("\"{link}\"")).collect::<Vec<_>>().join(", ")
@@ -277,9 +280,9 @@ table ip {table} {{
 }
 
 /// The rules inside a node: what its pods send elsewhere leaves under the node's address.
-pub fn node_table(instance: &Instance) -> String {
-    let Subnets { management, pods, .. } = instance.subnets();
-    let gateway = instance.subnets().gateway();
+pub fn node_table(subnets: &Subnets) -> String {
+    let Subnets { management, pods, .. } = subnets;
+    let gateway = subnets.gateway();
     format!(
         "table ip oaas {{}}
 delete table ip oaas
@@ -299,20 +302,24 @@ mod tests {
     use super::*;
     use std::net::SocketAddrV4;
 
+    fn subnets() -> Subnets {
+        Subnets::of(&Instance::default(), None)
+    }
+
     fn commands(steps: &[Step]) -> String {
         steps.iter().map(|step| step.command.join(" ") + "\n").collect()
     }
 
     #[test]
     fn bridges_of_a_bare_host() {
-        insta::assert_snapshot!(commands(&bridges(&Instance::default(), &Standing::default())));
+        insta::assert_snapshot!(commands(&bridges(&Instance::default(), &subnets(), &Standing::default())));
     }
 
     #[test]
     fn bridges_that_stand_are_not_made_again() {
         let oaas = Instance::default();
         let links = Network::ALL.iter().map(|network| oaas.bridge(*network)).collect();
-        let steps = bridges(&oaas, &Standing { links, ..Standing::default() });
+        let steps = bridges(&oaas, &subnets(), &Standing { links, ..Standing::default() });
         assert!(steps.iter().all(|step| step.change.is_none()));
         assert!(!commands(&steps).contains("link add"));
     }
@@ -343,7 +350,7 @@ mod tests {
     fn a_node_of_three() {
         let oaas = Instance::default();
         let second = Node::all(3).nth(1).unwrap();
-        insta::assert_snapshot!(commands(&node(&oaas, second, 3, &Standing::default())));
+        insta::assert_snapshot!(commands(&node(&oaas, &subnets(), second, 3, &Standing::default())));
     }
 
     #[test]
@@ -353,15 +360,15 @@ mod tests {
             links: BTreeSet::from(["oaas-1m".into()]),
             namespaces: BTreeSet::from(["oaas-node1".into()]),
         };
-        let text = commands(&node(&oaas, Node::FIRST, 1, &standing));
+        let text = commands(&node(&oaas, &subnets(), Node::FIRST, 1, &standing));
         assert!(text.starts_with("ip link delete oaas-1m\nip netns delete oaas-node1\nip netns add"));
     }
 
     #[test]
     fn every_link_and_namespace_is_written_down_before_it_is_made() {
         let oaas = Instance::default();
-        let mut steps = bridges(&oaas, &Standing::default());
-        steps.extend(node(&oaas, Node::FIRST, 1, &Standing::default()));
+        let mut steps = bridges(&oaas, &subnets(), &Standing::default());
+        steps.extend(node(&oaas, &subnets(), Node::FIRST, 1, &Standing::default()));
         for step in steps {
             let makes = step.command.iter().any(|word| word == "add")
                 && ["link", "netns"].contains(&step.command[1].as_str());
@@ -380,7 +387,7 @@ mod tests {
             ExternalNetwork { router: "192.168.100.1/24".parse().unwrap(), vlan: None },
             ExternalNetwork { router: "203.0.113.1/24".parse().unwrap(), vlan: Some(100) },
         ];
-        insta::assert_snapshot!(host_table(&Instance::default(), &networks, &ports));
-        insta::assert_snapshot!(node_table(&Instance::default()));
+        insta::assert_snapshot!(host_table(&Instance::default(), &subnets(), &networks, &ports));
+        insta::assert_snapshot!(node_table(&subnets()));
     }
 }

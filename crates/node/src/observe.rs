@@ -50,6 +50,8 @@ pub struct Host {
     pub links: BTreeMap<String, Vec<Ipv4Net>>,
     /// Routes, but the default ones: destination and link.
     pub routes: Vec<(Ipv4Net, String)>,
+    /// DNS servers that nodes would ask: the machine's, without those on its loopback.
+    pub resolvers: Vec<Ipv4Addr>,
     /// Links and tables that this instance's ledger names.
     pub own: BTreeSet<String>,
     /// Rules of packet filters, by who made them, if they drop forwarded packets by default.
@@ -128,6 +130,7 @@ pub async fn observe(options: &Options) -> Host {
         listeners: listeners(),
         links: links(&command::run("ip", &["-j", "address"]).await.unwrap_or_default()),
         routes: routes(&command::run("ip", &["-4", "-j", "route"]).await.unwrap_or_default()),
+        resolvers: crate::config::reachable_servers(&resolv_conf()),
         published: published(&rules, &options.instance.table()),
         firewalls: firewalls(&rules, &legacy),
         own: if layout.root().exists() { own } else { BTreeSet::new() },

@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 use ipnet::Ipv4Net;
 use serde::{Deserialize, Serialize};
 
+use crate::files::{self, FileError};
 use crate::instance::{Instance, Node};
+use crate::subnets::{Prefix, Subnets};
 
 /// A port of the host that leads to a port of the first node, where Kubernetes serves its NodePorts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -47,6 +49,8 @@ pub struct Images {
 pub struct Options {
     /// Which cluster.
     pub instance: Instance,
+    /// What its addresses are cut out of, where they are not those that its name gives it.
+    pub prefix: Option<Prefix>,
     /// How many nodes, from 1 to [`Node::MOST`].
     pub nodes: u8,
     /// Ports to publish on the host from the start; [`crate::publish_ports`] replaces them.
@@ -68,6 +72,11 @@ impl Options {
     /// Where the files of this instance lie.
     pub fn layout(&self) -> Layout {
         Layout::new(&self.state_dir, &self.instance)
+    }
+
+    /// Its addresses.
+    pub fn subnets(&self) -> Subnets {
+        Subnets::of(&self.instance, self.prefix)
     }
 
     /// Its nodes.
@@ -96,6 +105,20 @@ impl Layout {
     /// What was changed on the host.
     pub fn ledger(&self) -> PathBuf {
         self.root.join("ledger.json")
+    }
+
+    /// What its addresses are cut out of, where somebody chose that.
+    pub fn prefix(&self) -> PathBuf {
+        self.root.join("prefix")
+    }
+
+    /// The prefix that the instance was made with; none where it was not made.
+    pub fn standing_prefix(&self) -> Result<Option<Option<Prefix>>, FileError> {
+        if !self.ledger().exists() {
+            return Ok(None);
+        }
+        let text = files::read_if_there(&self.prefix())?;
+        Ok(Some(text.and_then(|text| text.trim().parse().ok())))
     }
 
     /// Held while someone brings the instance up or down; its text is that process's id.

@@ -73,7 +73,7 @@ async fn set(
     host::take(network::external(instance, &former.networks, &wanted.networks, &host::standing()), ledger)
         .await?;
     files::write(&layout.external(), &json(&wanted.networks), Access::Public)?;
-    let rules = network::host_table(instance, &wanted.networks, &wanted.ports);
+    let rules = network::host_table(instance, &options.subnets(), &wanted.networks, &wanted.ports);
     host::set_table(&instance.table(), &rules, ledger).await?;
     files::write(&layout.ports(), &json(&wanted.ports), Access::Public)?;
     Ok(())

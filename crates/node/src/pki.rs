@@ -20,7 +20,8 @@ use sha2::{Digest, Sha256};
 use snafu::{ResultExt, Snafu};
 
 use crate::files::{self, Access, FileError};
-use crate::instance::{Node, Subnets};
+use crate::instance::Node;
+use crate::subnets::Subnets;
 
 /// How long an authority and what it signs are valid, in years. The embedded cluster has no one to rotate them
 /// while it runs; every `up` renews what is about to expire.
@@ -381,7 +382,7 @@ mod tests {
     #[test]
     fn what_is_there_stays_and_what_changed_is_made_anew() {
         let directory = tempfile::tempdir().unwrap();
-        let subnets = Instance::default().subnets();
+        let subnets = Subnets::of(&Instance::default(), None);
         Pki::ensure(directory.path(), &leaves(&subnets, 1), TODAY).unwrap();
         let first = contents(directory.path());
         Pki::ensure(directory.path(), &leaves(&subnets, 1), TODAY.tomorrow().unwrap()).unwrap();
@@ -412,7 +413,7 @@ mod tests {
     #[test]
     fn what_expires_soon_is_made_anew() {
         let directory = tempfile::tempdir().unwrap();
-        let subnets = Instance::default().subnets();
+        let subnets = Subnets::of(&Instance::default(), None);
         let leaves = &leaves(&subnets, 1)[..1];
         let pki = Pki::ensure(directory.path(), leaves, TODAY).unwrap();
         let before = fs::read(pki.certificate("apiserver")).unwrap();
@@ -423,7 +424,7 @@ mod tests {
     #[test]
     fn keys_are_for_their_owner_alone() {
         let directory = tempfile::tempdir().unwrap();
-        let subnets = Instance::default().subnets();
+        let subnets = Subnets::of(&Instance::default(), None);
         Pki::ensure(directory.path(), &leaves(&subnets, 1), TODAY).unwrap();
         for name in contents(directory.path()).keys() {
             let path = directory.path().join(name);
@@ -436,7 +437,7 @@ mod tests {
     #[test]
     fn a_kubeconfig_holds_all_it_needs() {
         let directory = tempfile::tempdir().unwrap();
-        let subnets = Instance::default().subnets();
+        let subnets = Subnets::of(&Instance::default(), None);
         let pki = Pki::ensure(directory.path(), &leaves(&subnets, 1), TODAY).unwrap();
         let text = pki.kubeconfig("oaas", "https://10.87.0.11:6443", "admin").unwrap();
         let read: kube::config::Kubeconfig = serde_yaml_ng::from_str(&text).unwrap();

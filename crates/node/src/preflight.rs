@@ -12,6 +12,7 @@ use crate::network;
 use crate::observe::{Firewall, Host};
 use crate::options::Options;
 use crate::packages::{FOR_BUILDING, PROGRAMS};
+use crate::subnets::Prefix;
 use crate::versions::OLDEST_GO;
 
 pub use crate::finding::Finding;
@@ -191,33 +192,73 @@ fn networks(host: &Host, options: &Options) -> Vec<Finding> {
         .map(|name| Finding::Link { name: name.clone() })
         .collect();
 
-    let mut ours: Vec<Ipv4Net> = options.external.iter().map(|network| network.router.trunc()).collect();
-    ours.push(instance.subnets().management);
-    let addressed =
-        host.links.iter().flat_map(|(link, nets)| nets.iter().map(move |net| (*net, Some(net.addr()), link)));
-    let routed = host.routes.iter().map(|(net, link)| (*net, None, link));
+    let subnets = options.subnets();
+    let instead = free_prefix(host, &names);
+    let mut ours: Vec<(Ipv4Net, Option<Prefix>)> =
+        options.external.iter().map(|network| (network.router.trunc(), None)).collect();
+    ours.push((subnets.management, instead));
     let mut seen = Vec::new();
-    for (other, own, link) in addressed.chain(routed) {
-        // The whole of IPv4 overlaps with everything and is in nobody's way.
-        if names.contains(link) || other.prefix_len() == 0 {
-            continue;
-        }
-        for subnet in &ours {
-            let overlap = subnet.contains(&other.addr()) || other.contains(&subnet.addr());
-            if overlap && !seen.contains(&(*subnet, link)) {
+    for (other, own, link) in theirs(host, &names) {
+        for (subnet, instead) in &ours {
+            if overlap(*subnet, other) && !seen.contains(&(*subnet, link)) {
                 seen.push((*subnet, link));
-                let (subnet, other, link) = (*subnet, other.trunc(), link.clone());
+                let (subnet, other, link, instead) = (*subnet, other.trunc(), link.to_owned(), *instead);
                 // The route to ours is the more specific one, so it wins; the machine's own address must not be one of ours.
                 let taken = own.is_some_and(|own| subnet.contains(&own));
                 findings.push(if other.prefix_len() < subnet.prefix_len() && !taken {
-                    Finding::Covered { subnet, other, link }
+                    Finding::Covered { subnet, other, link, instead }
                 } else {
-                    Finding::Subnet { subnet, other, link }
+                    Finding::Subnet { subnet, other, link, instead }
                 });
             }
         }
+        // These lie inside of the nodes alone, so the machine itself misses nothing.
+        for (whose, subnet) in [("pods", subnets.pods), ("Services", subnets.services)] {
+            if subnet.contains(&other) && !seen.contains(&(subnet, link)) {
+                seen.push((subnet, link));
+                let (other, link) = (other.trunc(), link.to_owned());
+                findings.push(Finding::Hidden { subnet, whose, other, link, instead });
+            }
+        }
+    }
+    for server in &host.resolvers {
+        if let Some((whose, subnet)) = subnets.all().into_iter().find(|(_, subnet)| subnet.contains(server)) {
+            findings.push(Finding::Resolver { server: *server, subnet, whose, instead });
+        }
     }
     findings
+}
+
+/// Networks that others have on this machine: with the machine's own address where it has one there, and the link. The whole of
+/// IPv4 overlaps with everything and is in nobody's way.
+fn theirs<'a>(host: &'a Host, ours: &[String]) -> impl Iterator<Item = (Ipv4Net, Option<Ipv4Addr>, &'a str)> {
+    let addressed = host
+        .links
+        .iter()
+        .flat_map(|(link, nets)| nets.iter().map(move |net| (*net, Some(net.addr()), link.as_str())));
+    let routed = host.routes.iter().map(|(net, link)| (*net, None, link.as_str()));
+    addressed
+        .chain(routed)
+        .filter(|(net, _, link)| net.prefix_len() > 0 && !ours.iter().any(|name| name == link))
+}
+
+fn overlap(one: Ipv4Net, other: Ipv4Net) -> bool {
+    one.contains(&other.addr()) || other.contains(&one.addr())
+}
+
+/// A prefix for the cluster's addresses that nobody uses here, or that only wider networks cover.
+fn free_prefix(host: &Host, ours: &[String]) -> Option<Prefix> {
+    let is_free = |prefix: &&Prefix, widest: u8| {
+        let net = prefix.net();
+        !theirs(host, ours).any(|(other, ..)| other.prefix_len() >= widest && overlap(net, other))
+            && !host.resolvers.iter().any(|server| net.contains(server))
+    };
+    let all = &Prefix::SUGGESTED;
+    let narrower = Prefix::SUGGESTED[0].net().prefix_len();
+    all.iter()
+        .find(|prefix| is_free(prefix, 0))
+        .or_else(|| all.iter().find(|prefix| is_free(prefix, narrower)))
+        .copied()
 }
 
 fn ports(host: &Host, options: &Options) -> Vec<Finding> {

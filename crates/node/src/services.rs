@@ -146,7 +146,7 @@ fn etcd(facts: &Facts) -> Service {
 
 fn apiserver(facts: &Facts) -> Service {
     let advertise = format!("--advertise-address={}", facts.address());
-    let services = format!("--service-cluster-ip-range={}", facts.subnets().services);
+    let services = format!("--service-cluster-ip-range={}", facts.subnets.services);
     let arguments = [
         "--secure-port=6443",
         &advertise,
@@ -187,7 +187,7 @@ fn apiserver(facts: &Facts) -> Service {
 }
 
 fn controller_manager(facts: &Facts) -> Service {
-    let pods = format!("--cluster-cidr={}", facts.subnets().pods);
+    let pods = format!("--cluster-cidr={}", facts.subnets.pods);
     let kubeconfig = path("controller-manager.kubeconfig");
     let [kubeconfig, authentication, authorization] =
         ["", "authentication-", "authorization-"].map(|prefix| format!("--{prefix}kubeconfig={kubeconfig}"));

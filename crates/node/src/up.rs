@@ -59,6 +59,14 @@ pub async fn up(options: &Options, task: &Task) -> Result<Cluster, Error> {
     let layout = options.layout();
     let _lock = Lock::take(&layout.lock(), &options.instance)?;
     let mut ledger = Ledger::open(&layout.ledger())?;
+    // Before the ledger's first line, which says that the instance stands.
+    match options.prefix {
+        Some(prefix) => {
+            files::make_directory(layout.root(), Access::Secret)?;
+            files::write(&layout.prefix(), prefix.to_string().as_bytes(), Access::Public)?;
+        }
+        None => _ = files::remove(&layout.prefix())?,
+    }
     host::make_root(layout.root(), &mut ledger)?;
 
     let programs = task.child("programs of Kubernetes");
@@ -115,13 +123,13 @@ async fn install_program(program: &Path, directory: &Path) -> Result<bool, Error
 /// Make keys and every node's configuration; says of each node whether its configuration changed.
 fn prepare(options: &Options, key: &str) -> Result<BTreeMap<Node, bool>, Error> {
     let layout = options.layout();
-    let subnets = options.instance.subnets();
+    let subnets = options.subnets();
     let today = jiff::Zoned::now().date();
     let pki = Pki::ensure(&layout.pki(), &pki::leaves(&subnets, options.nodes), today)?;
     let mut changed = BTreeMap::new();
     for node in options.nodes() {
         let facts = Facts {
-            instance: options.instance.clone(),
+            subnets: options.subnets(),
             node,
             nodes: options.nodes,
             programs: key.to_owned(),
@@ -138,7 +146,7 @@ fn prepare(options: &Options, key: &str) -> Result<BTreeMap<Node, bool>, Error> 
 }
 
 fn facts_api(options: &Options) -> String {
-    format!("https://{}:{}", options.instance.subnets().node(Node::FIRST), config::API_PORT)
+    format!("https://{}:{}", options.subnets().node(Node::FIRST), config::API_PORT)
 }
 
 /// Which of the cluster's keys a node has: its kubelet's, and on the first node those of the control plane.
@@ -211,7 +219,7 @@ async fn prepare_host(options: &Options, ledger: &mut Ledger) -> Result<(), Erro
     let instance = &options.instance;
     host::load_modules(ledger).await?;
     host::set_settings(&Machine::default(), &claimant(options.layout().root()), ledger)?;
-    host::take(network::bridges(instance, &host::standing()), ledger).await?;
+    host::take(network::bridges(instance, &options.subnets(), &host::standing()), ledger).await?;
     outside::restore(options, ledger).await
 }
 
@@ -225,7 +233,8 @@ async fn ensure_node(
 ) -> Result<bool, Error> {
     let layout = options.layout().node(node);
     if let Some(first) = host::first_process(&layout.process()) {
-        host::take(network::routes(&options.instance, node, options.nodes), ledger).await?;
+        host::take(network::routes(&options.instance, &options.subnets(), node, options.nodes), ledger)
+            .await?;
         if changed {
             first.signal(Signal::SIGHUP);
         }
@@ -234,7 +243,8 @@ async fn ensure_node(
     let instance = &options.instance;
     let hierarchies = Hierarchies::from_mountinfo(&files::read(Path::new("/proc/self/mountinfo"))?)
         .context(NoCgroupsSnafu)?;
-    host::take(network::node(instance, node, options.nodes, &host::standing()), ledger).await?;
+    host::take(network::node(instance, &options.subnets(), node, options.nodes, &host::standing()), ledger)
+        .await?;
     let cgroups = host::make_cgroups(&hierarchies, &instance.cgroup(node), ledger)?;
     for directory in [layout.logs(), layout.var().join("tmp")] {
         files::make_directory(&directory, Access::Public)?;
@@ -338,7 +348,8 @@ async fn wait_ready(options: &Options, task: &Task) -> Result<(), Error> {
         if answers.is_empty() { Err("it does not answer".to_owned()) } else { Ok(()) }
     })
     .await?;
-    let apply = bootstrap::apply(&client, &options.instance, options.nodes);
+    let subnets = options.subnets();
+    let apply = bootstrap::apply(&client, &subnets, options.nodes);
     let nodes: Api<KubeNode> = Api::all(client.clone());
     let ready = async {
         for node in options.nodes() {

@@ -73,6 +73,8 @@ async fn options(directory: &Path) -> Options {
     let built = oaas_node::build_programs(&cache_dir, &Task::silent()).await.expect("programs");
     Options {
         instance: "nodetest".parse().expect("a name"),
+        // The cloud's tier has the addresses of the name.
+        prefix: Some("10.213.0.0/16".parse().expect("a prefix")),
         nodes: 1,
         ports: Vec::new(),
         external: vec![ExternalNetwork { router: EXTERNAL.parse().expect("an address"), vlan: None }],
@@ -228,11 +230,12 @@ fn names_of_the_cluster_resolve(options: &Options) {
     query.extend([0, 0, 1, 0, 1]);
     let socket = UdpSocket::bind("0.0.0.0:0").expect("a socket");
     socket.set_read_timeout(Some(Duration::from_secs(3))).expect("a time-out");
-    let server = options.instance.subnets().node(Node::FIRST);
+    let server = options.subnets().node(Node::FIRST);
     socket.send_to(&query, (server, 53)).expect("sending");
     let mut answer = [0; 512];
     let length = socket.recv(&mut answer).expect("an answer of the cluster's DNS");
-    assert_eq!(answer[length - 4..length], [10, 96, 0, 1], "the address of the API server");
+    let address = options.subnets().api_service().octets();
+    assert_eq!(answer[length - 4..length], address, "the address of the API server");
 }
 
 async fn ports_are_published(options: &Options) {

@@ -18,7 +18,7 @@ use kube::Client;
 use oaas_api::OpenStack;
 use oaas_feedback::{Explain, Kind, Task};
 use oaas_image::{BuildOptions, BuiltImages, Cache};
-use oaas_node::Node;
+use oaas_node::{Node, Prefix};
 use oaas_operator::InstallOptions;
 use serde::Serialize;
 use snafu::{ResultExt, Snafu};
@@ -37,6 +37,9 @@ pub struct Arguments {
     /// Nodes of the embedded cluster
     #[arg(long, value_name = "COUNT", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=i64::from(Node::MOST)))]
     nodes: u8,
+    /// Private /16 that all addresses of a new cluster are cut out of, where the machine has others in their place
+    #[arg(long, value_name = "NETWORK", value_parser = prefix)]
+    prefix: Option<Prefix>,
     /// Address of this machine that published ports are opened on
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1")]
     listen: std::net::Ipv4Addr,
@@ -46,6 +49,14 @@ pub struct Arguments {
     /// Write where the time went: a Chrome trace, and beside it a picture (.svg)
     #[arg(long, value_name = "FILE")]
     trace: Option<PathBuf>,
+}
+
+/// A prefix; a refusal says the nearest right one.
+fn prefix(given: &str) -> Result<Prefix, String> {
+    given.parse().map_err(|error: oaas_node::PrefixError| match error.hint() {
+        Some(hint) => format!("{error}; {hint}"),
+        None => error.to_string(),
+    })
 }
 
 /// Why a cloud cannot be brought up.
@@ -124,7 +135,7 @@ struct Done {
 
 /// Bring it up.
 pub async fn run(arguments: &Arguments, context: &Context) -> Result<(), Failure> {
-    let mut options = host::options(&context.global, "up")?;
+    let mut options = host::with_prefix(&context.global, "up", arguments.prefix)?;
     oaas_node::preflight::require_root()?;
     let cloud = resource(arguments)?;
     wanted::check(&cloud)?;

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use nix::mount::{MsFlags, mount};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use oaas_node::{Instance, Network};
+use oaas_node::{Instance, Network, Subnets};
 
 use crate::program::{INSTANCE, Place, Said, alone, cover, finish, shell};
 
@@ -201,14 +201,10 @@ fn a_bridge_of_that_name_is_somebody_elses() {
     );
 }
 
-/// What to do about a network that is in the way.
-const SUBNET_HINT: &str = "take another network in the resource (network.external) if it is one of those, another instance name \
-                           (--instance: the nodes' network derives from it), or change that link";
-
 #[test]
 fn a_subnet_that_is_in_use() {
     // An address of the machine in the midst of those of the nodes, on a link that reaches further.
-    let subnet = instance().subnets().management;
+    let subnet = Subnets::of(&instance(), None).management;
     let own = subnet.hosts().nth(4).expect("a subnet with addresses");
     let said = alone(move || {
         shell(&format!("ip link add lan type bridge; ip address add {own}/16 dev lan; ip link set lan up"));
@@ -218,7 +214,7 @@ fn a_subnet_that_is_in_use() {
         3,
         &format!(
             "error: {subnet} is needed and 10.87.0.0/16 on link lan overlaps with it\n\
-             hint: {SUBNET_HINT}\n"
+             hint: take other addresses for the cluster: oaas up --prefix 10.200.0.0/16; or change the link lan\n"
         ),
     );
 }
@@ -234,7 +230,7 @@ fn a_subnet_that_is_routed_elsewhere() {
         3,
         &format!(
             "error: {subnet} is needed and {subnet} on link vpn overlaps with it\n\
-             hint: {SUBNET_HINT}\n"
+             hint: take another network in the resource (network.external), or change the link vpn\n"
         ),
     );
 }
@@ -322,4 +318,42 @@ fn a_second_up_is_told_who_is_first() {
             .run(&["up"])
             .assert(3, "error: missing: nftables\nhint: install them: apt-get install nftables\n");
     });
+}
+
+#[test]
+fn a_resolver_among_the_clusters_addresses() {
+    let said = alone(|| {
+        let place = Place::new();
+        cover("/etc/resolv.conf", &place.write("resolv.conf", "nameserver 10.96.0.53\n"));
+        place.run(&["up"])
+    });
+    said.assert(
+        3,
+        "error: the machine's DNS server 10.96.0.53 lies in 10.96.0.0/16, which Services have here: no name would resolve\n\
+         hint: take other addresses for the cluster: oaas up --prefix 10.200.0.0/16; or use another DNS server\n",
+    );
+}
+
+#[test]
+fn other_addresses_for_a_cluster_that_stands() {
+    let place = Place::new();
+    fs::create_dir_all(place.state().join(INSTANCE)).unwrap();
+    place.write(&format!("state/{INSTANCE}/ledger.json"), "[]");
+    place.write(&format!("state/{INSTANCE}/prefix"), "10.200.0.0/16");
+    let hint = format!(
+        "hint: leave out --prefix to go on with it; its addresses change only with a new cluster: oaas --instance {INSTANCE} down\n"
+    );
+    place.run(&["up", "--prefix", "10.201.0.0/16"]).assert(
+        2,
+        &format!(
+            "error: the embedded cluster {INSTANCE} has its addresses out of 10.200.0.0/16, and 10.201.0.0/16 was asked for\n{hint}"
+        ),
+    );
+    fs::remove_file(place.state().join(INSTANCE).join("prefix")).unwrap();
+    place.run(&["up", "--prefix", "10.201.0.0/16"]).assert(
+        2,
+        &format!(
+            "error: the embedded cluster {INSTANCE} has its addresses by its name, and 10.201.0.0/16 was asked for\n{hint}"
+        ),
+    );
 }

@@ -13,6 +13,7 @@ use crate::options::{ExternalNetwork, Images, PortMap};
 fn options() -> Options {
     Options {
         instance: "oaas".parse().unwrap(),
+        prefix: None,
         nodes: 1,
         ports: vec![PortMap::loopback(30080)],
         external: vec![ExternalNetwork { router: "192.168.100.1/24".parse().unwrap(), vlan: None }],
@@ -159,4 +160,64 @@ fn a_machine_without_the_capability_is_warned_about_and_fit() {
     let report = check(&host, &options());
     assert_eq!(report.warnings().count(), 1);
     assert_eq!(report.require_fit(), Ok(()));
+}
+
+fn net(text: &str) -> ipnet::Ipv4Net {
+    text.parse().unwrap()
+}
+
+#[test]
+fn a_wider_route_is_a_warning_at_most() {
+    for routes in [vec!["10.0.0.0/8"], vec!["0.0.0.0/1", "128.0.0.0/1"]] {
+        let routes = routes.into_iter().map(|route| (net(route), "vpn0".to_owned())).collect();
+        let report = check(&Host { routes, ..fit() }, &options());
+        assert_eq!(report.require_fit(), Ok(()), "{report:?}");
+        assert!(
+            report.warnings().all(|one| matches!(one, Finding::Covered { .. }))
+                && report.warnings().count() > 0
+        );
+    }
+}
+
+#[test]
+fn what_has_the_nodes_addresses_is_told_with_others() {
+    let routes = vec![(net("10.87.0.0/24"), "vpn0".to_owned()), (net("10.200.7.0/24"), "vpn0".to_owned())];
+    let host = Host { routes, ..fit() };
+    assert_eq!(
+        said(&host, &options()),
+        ["10.87.0.0/24 is needed and 10.87.0.0/24 on link vpn0 overlaps with it\n  \
+          take other addresses for the cluster: oaas up --prefix 10.201.0.0/16; or change the link vpn0"]
+    );
+    let instead = Options { prefix: Some("10.201.0.0/16".parse().unwrap()), ..options() };
+    assert_eq!(check(&host, &instead), Report::default());
+    // Where a wider network covers all of them, one that nobody has in particular is proposed.
+    let mut host = host;
+    host.routes.push((net("0.0.0.0/1"), "vpn1".to_owned()));
+    host.routes.push((net("128.0.0.0/1"), "vpn1".to_owned()));
+    assert!(said(&host, &options())[0].contains("--prefix 10.201.0.0/16"));
+}
+
+#[test]
+fn a_resolver_among_the_addresses_of_pods_and_services_is_in_the_way() {
+    for (server, whose) in [("10.96.0.53", "Services"), ("10.88.3.3", "pods"), ("10.87.0.9", "the nodes")] {
+        let host = Host { resolvers: vec![server.parse().unwrap()], ..fit() };
+        let said = said(&host, &options()).join("\n");
+        assert!(said.contains(&format!("which {whose} have here: no name would resolve")), "{said}");
+        assert!(said.contains("oaas up --prefix 10.200.0.0/16"), "{said}");
+        let instead = Options { prefix: Some("10.200.0.0/16".parse().unwrap()), ..options() };
+        assert_eq!(check(&host, &instead), Report::default());
+    }
+    let elsewhere = Host { resolvers: vec!["10.1.2.3".parse().unwrap()], ..fit() };
+    assert_eq!(check(&elsewhere, &options()), Report::default());
+}
+
+#[test]
+fn what_pods_do_not_reach_is_a_warning() {
+    let host = Host { links: BTreeMap::from([("podman0".into(), vec![net("10.88.0.1/16")])]), ..fit() };
+    let report = check(&host, &options());
+    assert_eq!(report.require_fit(), Ok(()));
+    assert_eq!(
+        report.findings[0].to_string(),
+        "10.88.0.0/16 on link podman0 overlaps with 10.88.0.0/16, which pods have here: they do not reach what lies there"
+    );
 }
