@@ -11,8 +11,8 @@ use tokio::sync::{mpsc, watch};
 use tracing::{info, warn};
 
 use crate::error::Failure;
-use crate::follow;
 use crate::program::{self, Ended, Finished};
+use crate::python;
 use oaas_agent_config::{AgentConfig, Program};
 
 /// What the agent runs. One value per process; its future is dropped when the agent is asked to end.
@@ -239,7 +239,7 @@ impl Context {
             None => program::spawn(name, program)?,
             Some(directory) => {
                 let mut following = program.clone();
-                follow::environment(directory, &mut following.env);
+                python::environment(directory, &mut following.env);
                 program::spawn(name, &following)?
             }
         };

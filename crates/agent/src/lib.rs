@@ -16,6 +16,7 @@ mod memory;
 pub mod mysql;
 pub mod prepare;
 pub mod program;
+mod python;
 mod reap;
 pub mod roles;
 pub mod run;

@@ -328,7 +328,7 @@ impl Catalog {
         for (name, file) in service.files.iter().filter(|(_, file)| file.live.is_some()) {
             if service.main.as_ref() != Some(name)
                 || file.format != FileFormat::Oslo
-                || !name.ends_with(".conf")
+                || name.strip_suffix(".conf").is_none()
             {
                 complain(format!(
                     "{name}: only a main file of sections named *.conf has options that are live"

@@ -7,11 +7,10 @@
 mod judge;
 
 use std::collections::BTreeMap;
-use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use std::{env, fs, io};
+use std::{fs, io};
 
 use oaas_feedback::{Explain, Kind};
 use snafu::{ResultExt as _, Snafu};
@@ -22,16 +21,11 @@ use tokio::time::{Instant, sleep};
 use tracing::warn;
 
 use crate::context::Context;
+use crate::python::{home, socket};
 use judge::{Process, alarms};
 
 /// The module; what it does stands in it.
 const MODULE: &str = include_str!("sitecustomize.py");
-/// Tells the module which directory to follow.
-const DIRECTORY: &str = "OAAS_LIVE";
-/// Tells the module where the agent is reached.
-const SOCKET: &str = "OAAS_LIVE_SOCKET";
-/// Where Python looks for modules first.
-const SEARCH: &str = "PYTHONPATH";
 /// How often the directory is looked at: one system call.
 const EVERY: Duration = Duration::from_secs(1);
 
@@ -49,26 +43,6 @@ impl Explain for Error {
     }
 }
 
-/// The directory of the module and of the socket.
-fn home() -> PathBuf {
-    env::temp_dir().join("oaas-follow")
-}
-
-/// What makes a program follow its options, for its environment.
-pub(crate) fn environment(directory: &Path, env: &mut BTreeMap<String, String>) {
-    let own = env.get(SEARCH).map(OsString::from).or_else(|| env::var_os(SEARCH));
-    env.insert(SEARCH.to_owned(), search(&home(), own));
-    env.insert(DIRECTORY.to_owned(), directory.display().to_string());
-    env.insert(SOCKET.to_owned(), home().join("socket").display().to_string());
-}
-
-/// Where Python looks for modules: in a directory, then where it looked before.
-fn search(first: &Path, before: Option<OsString>) -> String {
-    let before = before.iter().flat_map(env::split_paths).filter(|path| *path != Path::new(""));
-    let all: Vec<PathBuf> = [first.to_owned()].into_iter().chain(before).collect();
-    all.iter().map(|path| path.to_string_lossy()).collect::<Vec<_>>().join(":")
-}
-
 /// What is known of the processes that follow, by their connection.
 #[derive(Default)]
 struct Followers(Mutex<BTreeMap<u64, Process>>);
@@ -82,7 +56,7 @@ impl Followers {
 
 /// Put the module in place, watch the directory, and tell the processes that follow it; from tasks of their own.
 pub(crate) fn serve(directory: &Path, context: &Context) -> Result<(), Error> {
-    let (home, socket) = (home(), home().join("socket"));
+    let (home, socket) = (home(), socket());
     fs::create_dir_all(&home).context(PlaceSnafu { path: &home })?;
     let module = home.join("sitecustomize.py");
     fs::write(&module, MODULE).context(PlaceSnafu { path: &module })?;
@@ -169,17 +143,5 @@ async fn talk(
                 Err(_) => return Ok(()),
             }
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn where_python_looked_before_stays() {
-        assert_eq!(search(Path::new("/tmp/a"), None), "/tmp/a");
-        assert_eq!(search(Path::new("/tmp/a"), Some("".into())), "/tmp/a");
-        assert_eq!(search(Path::new("/tmp/a"), Some("/usr/x:/y".into())), "/tmp/a:/usr/x:/y");
     }
 }

@@ -91,26 +91,31 @@ struct Place {
 
 impl Place {
     async fn of(pods: &Api<Pod>, name: &str) -> Self {
-        let address = std::cell::Cell::new(None);
+        let found = std::cell::Cell::new(None);
         wait_for("a pod's address", Duration::from_secs(60), async || {
             let pod = pods.get(name).await.map_err(|error| error.to_string())?;
-            let status = pod.status.unwrap_or_default();
-            address.set(status.pod_ip.as_deref().and_then(|text| text.parse().ok()));
-            if address.get().is_some() && status.phase.as_deref() == Some("Running") {
-                Ok(())
-            } else {
-                Err(format!("{:?}", status.phase))
+            let (uid, status) = (pod.metadata.uid.unwrap_or_default(), pod.status.unwrap_or_default());
+            let address: Option<IpAddr> = status.pod_ip.as_deref().and_then(|text| text.parse().ok());
+            match address {
+                Some(address) if status.phase.as_deref() == Some("Running") => {
+                    found.set(Some((address, uid)));
+                    Ok(())
+                }
+                _ => Err(format!("{:?}", status.phase)),
             }
         })
         .await;
-        let address = address.get().expect("waited for");
-        // Whose namespace has the address: only there can it be bound.
-        let pauses = fs::read_dir("/proc").expect("processes").flatten().map(|entry| entry.path());
-        let namespace = pauses
-            .filter(|path| fs::read_to_string(path.join("comm")).is_ok_and(|name| name.trim() == "pause"))
+        let (address, uid) = found.take().expect("waited for");
+        // By the control group: pods of another instance's node may have the same addresses.
+        let group = format!("/pod{uid}/");
+        let processes = fs::read_dir("/proc").expect("processes").flatten().map(|entry| entry.path());
+        let namespace = processes
+            .filter(|path| {
+                fs::read_to_string(path.join("cgroup")).is_ok_and(|groups| groups.contains(&group))
+            })
             .map(|path| path.join("ns/net"))
-            .find(|namespace| inside(namespace, move || TcpListener::bind((address, 0)).is_ok()))
-            .expect("the pod's network namespace");
+            .next()
+            .expect("a process of the pod");
         Self { address, namespace }
     }
 

@@ -20,7 +20,7 @@ const (
 )
 
 // sandboxes are the addresses of this node's pods, as the container runtime says them before a pod's first process starts. The
-// kubelet writes them into the pod's status about a second later; until then the pod would be open, and kept from whom it may call.
+// kubelet writes them into the pod's status up to a second later; until then the pod would be open, and kept from whom it may call.
 type sandboxes struct {
 	lock  sync.Mutex
 	known map[types.UID]sandbox
