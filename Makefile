@@ -19,7 +19,7 @@ TEST_PACKAGES := chromium chromium-driver curl dnsmasq-base iputils-ping jq open
 # Tiers of `make test`, in order, each an executable in tests/tiers/ (see tests/run).
 TIERS := format lint deny unit node apiserver cloud
 # Tiers that take long, each a part of `make test-full` with a log of its own (see tests/full).
-PARTS := daemons release declared scale credentials
+PARTS := daemons release declared scale loss credentials
 
 .PHONY: help build up down test test-full bench bench-cold lint deny packages-build packages-up packages-test
 

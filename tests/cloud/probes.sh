@@ -16,8 +16,8 @@ programs() {
         [[ $(readlink "/proc/$process/exe") == */oaas || $(cat "/proc/$process/comm") == pause ]] || echo "$process"
     done | sort -un
 }
-# The components whose programs are watched. In the client's pod nothing runs but what people type.
-watched() { kubectl get oscomp -n "$namespace" -o 'jsonpath={range .items[*]}{.spec.component}{"\n"}{end}' | grep -vx client | sort; }
+# The components whose programs are watched. In the client's pod nothing runs but what people type, and the filler's has one after a loss alone.
+watched() { kubectl get oscomp -n "$namespace" -o 'jsonpath={range .items[*]}{.spec.component}{"\n"}{end}' | grep -vxE 'client|neutron-ovn-filler' | sort; }
 # A running pod of a component.
 running_pod() {
     kubectl get pods -n "$namespace" -l "oaas.dev/component=$1" --field-selector=status.phase=Running -o 'jsonpath={.items[0].metadata.name}'

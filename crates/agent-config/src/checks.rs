@@ -7,7 +7,9 @@ use crate::check::{
 };
 use crate::database::{Mariadb, MysqlServer, ServerAccountKind};
 use crate::messaging::Rabbitmq;
-use crate::node::{BridgeProbe, INTEGRATION_BRIDGE, NodeProbe, NodeRole, OvnClusterProbe, UnixctlProbe};
+use crate::node::{
+    BridgeProbe, Content, INTEGRATION_BRIDGE, NodeProbe, NodeRole, OvnClusterProbe, UnixctlProbe,
+};
 use crate::role::Role;
 use crate::tls::TlsTrust;
 
@@ -119,10 +121,15 @@ fn node(role: &NodeRole) -> Checks {
         NodeRole::Ovsdb(role) => {
             let (database, run_directory) = (role.database, role.run_directory.clone());
             let socket = database.control_socket(&run_directory);
-            let probe = NodeProbe::OvnCluster(OvnClusterProbe { database, run_directory });
-            let member = vec![Check::new("cluster", Probe::Node(probe))];
+            let asked = OvnClusterProbe { database, run_directory };
+            let member = vec![Check::new("cluster", Probe::Node(NodeProbe::OvnCluster(asked.clone())))];
             let live = unixctl("answers", socket, "version", &[]).within(PATIENT);
-            Checks { startup: member.clone(), live: vec![live], ready: member, startup_seconds: None }
+            let mut ready = member.clone();
+            if role.content == Content::Filler {
+                // It has started and is alone: no restart fills it.
+                ready.push(Check::new("content", Probe::Node(NodeProbe::OvnContent(asked))));
+            }
+            Checks { startup: member, live: vec![live], ready, startup_seconds: None }
         }
         NodeRole::OpenVswitch(role) => {
             let run_directory = role.run_directory.clone();
@@ -153,6 +160,8 @@ fn node(role: &NodeRole) -> Checks {
                 startup_seconds: None,
             }
         }
+        // It waits until there is something to do; what it has not done yet the database's own check says.
+        NodeRole::OvnFiller(_) => Checks::default(),
         NodeRole::NovaCompute(role) => {
             // Before it consumes its queue it has looked at every guest of the node, and may still refuse to start: a
             // connection to the bus is no sign of either. A start that is refused ends the process; one of a node with
@@ -208,6 +217,25 @@ mod tests {
         let checks = role.checks("rabbitmq.demo.svc").unwrap();
         assert!(matches!(checks.live[0].probe, Probe::Worker(_)), "{checks:?}");
         assert!(matches!(checks.ready[0].probe, Probe::Amqp(_)), "{checks:?}");
+    }
+
+    /// Whoever is empty after a loss takes no clients, and is not restarted for it.
+    #[test]
+    fn a_database_that_is_to_be_filled_starts_and_is_not_ready() {
+        let checks = |content: &str| {
+            let role = format!(
+                r#"{{"node": {{"ovsdb": {{"database": "nb", "name": "n", "service": "s", "replicas": 1, "content": "{content}"}}}}}}"#
+            );
+            let role: Role = serde_json::from_str(&role).unwrap();
+            role.checks("ovn-nb.demo.svc").unwrap()
+        };
+        let names = |checks: &[Check]| checks.iter().map(|check| check.name.clone()).collect::<Vec<_>>();
+        let filled = checks("filler");
+        assert_eq!(
+            (names(&filled.startup), names(&filled.ready)),
+            (vec!["cluster".into()], vec!["cluster".into(), "content".into()])
+        );
+        assert_eq!(names(&checks("northd").ready), ["cluster"]);
     }
 
     #[test]

@@ -29,9 +29,9 @@ pub use database::{Mariadb, MysqlServer, Override, ServerAccount, ServerAccountK
 pub use health::Health;
 pub use messaging::{ListedAccount, MessagingAccount, Rabbitmq};
 pub use node::{
-    BridgeProbe, Datapath, DatapathChoice, INTEGRATION_BRIDGE, Libvirt, Migration, NodeNetwork, NodeProbe,
-    NodeRole, NovaCompute, OpenVswitch, OvnClusterProbe, OvnController, OvnDatabase, Ovsdb, UnixctlProbe,
-    VirtType, VirtTypeChoice,
+    BridgeProbe, Content, Datapath, DatapathChoice, INTEGRATION_BRIDGE, Libvirt, Migration, NodeNetwork,
+    NodeProbe, NodeRole, NovaCompute, OpenVswitch, OvnClusterProbe, OvnController, OvnDatabase, OvnFiller,
+    OvnInStepProbe, Ovsdb, UnixctlProbe, VirtType, VirtTypeChoice,
 };
 pub use process::{Prepare, Process};
 pub use program::{Program, Stop, StopSignal};

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use crate::program::Program;
 use crate::tls::TlsFiles;
 
 /// A role that works on a node.
@@ -26,6 +27,8 @@ pub enum NodeRole {
     Libvirt(Libvirt),
     /// nova-compute of a node.
     NovaCompute(NovaCompute),
+    /// What fills OVN's northbound database anew after it was lost.
+    OvnFiller(OvnFiller),
 }
 
 /// Which of OVN's databases.
@@ -76,6 +79,14 @@ impl OvnDatabase {
         }
     }
 
+    /// The port on which a database is filled that is new or was lost; it is open for that long alone.
+    pub const fn filler_port(self) -> u16 {
+        match self {
+            Self::Nb => 6645,
+            Self::Sb => 6646,
+        }
+    }
+
     /// The control socket, in the directory of sockets; the names are those that OVN's own tools look for.
     pub fn control_socket(self, run_directory: &Path) -> PathBuf {
         run_directory.join(format!("ovn{}_db.ctl", self.short()))
@@ -118,6 +129,51 @@ pub struct Ovsdb {
     /// Milliseconds of silence after which a client is asked for a sign of life; 0 never asks.
     #[serde(default = "default_client_probe_ms")]
     pub client_probe_ms: u64,
+    /// Whether the cloud never ran: an empty volume is no loss then.
+    #[serde(default = "yes")]
+    pub new_cloud: bool,
+    /// Where its content comes from where it is lost.
+    #[serde(default)]
+    pub content: Content,
+}
+
+const fn yes() -> bool {
+    true
+}
+
+/// Where a database's content comes from where it is lost with its volumes. Whoever may write it comes in by
+/// [`OvnDatabase::filler_port`]; what clients make of an empty one would be wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Content {
+    /// From nowhere else: a person has to restore it.
+    #[default]
+    Own,
+    /// From northd, before any other client may see it. Of the southbound database.
+    Northd,
+    /// From an [`OvnFiller`], before any client may see it. Of the northbound database.
+    Filler,
+}
+
+/// Fills OVN's northbound database anew from where all of it is known, after its volumes were lost. It asks each member on
+/// [`OvnDatabase::filler_port`], which is open only where there is something to fill.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OvnFiller {
+    /// Full names of the database's members.
+    pub members: Vec<String>,
+    /// Key and certificate towards them, and their CA.
+    #[serde(default)]
+    pub tls: TlsFiles,
+    /// What writes the content, and ends with 0 once all of it is written.
+    pub program: Program,
+    /// Seconds that it may take.
+    #[serde(default = "default_filling_seconds")]
+    pub seconds: u64,
+}
+
+const fn default_filling_seconds() -> u64 {
+    3600
 }
 
 fn ovn_data() -> PathBuf {
@@ -387,6 +443,10 @@ pub enum NodeProbe {
     Unixctl(UnixctlProbe),
     /// This member of an OVN database is in touch with its cluster's leader.
     OvnCluster(OvnClusterProbe),
+    /// The content of this OVN database is whole: it was not lost, or has been made anew.
+    OvnContent(OvnClusterProbe),
+    /// northd has done to the southbound database what the northbound one wants.
+    OvnInStep(OvnInStepProbe),
     /// A bridge exists in Open vSwitch and its datapath works.
     Bridge(BridgeProbe),
 }
@@ -416,6 +476,20 @@ pub struct OvnClusterProbe {
     /// Sockets of this pod.
     #[serde(default = "ovn_run")]
     pub run_directory: PathBuf,
+}
+
+/// northd has done to the southbound database what the northbound one wants (`sb_cfg` follows `nb_cfg`), or goes on doing
+/// it. Asks with `ovn-nbctl`, whose environment says where the database is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OvnInStepProbe {
+    /// Milliseconds within which it must have come further. Keep it below the check's own time-out.
+    #[serde(default = "default_step_ms")]
+    pub within_ms: u64,
+}
+
+const fn default_step_ms() -> u64 {
+    5000
 }
 
 /// A bridge exists in Open vSwitch and its datapath works.

@@ -5,14 +5,14 @@ use std::sync::Arc;
 
 use oaas_feedback::{Explain, Kind};
 use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, InvalidDnsNameError, ServerName};
+use rustls::pki_types::{CertificateDer, InvalidDnsNameError, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
 use snafu::{ResultExt as _, Snafu, ensure};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
-use oaas_agent_config::TlsTrust;
+use oaas_agent_config::{TlsFiles, TlsTrust};
 
 /// What can go wrong with a connection.
 #[derive(Debug, Snafu)]
@@ -35,6 +35,22 @@ pub enum Error {
     #[snafu(display("failed to trust the CA {}", path.display()))]
     Trust {
         /// The file.
+        path: PathBuf,
+        /// Why.
+        source: rustls::Error,
+    },
+    /// The own certificate or key cannot be read.
+    #[snafu(display("failed to read {}", path.display()))]
+    ReadOwn {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: rustls::pki_types::pem::Error,
+    },
+    /// The own certificate and key are no pair.
+    #[snafu(display("failed to use the certificate {}", path.display()))]
+    Own {
+        /// The certificate's file.
         path: PathBuf,
         /// Why.
         source: rustls::Error,
@@ -104,13 +120,28 @@ pub fn read_ca(path: &Path) -> Result<Vec<CertificateDer<'static>>, Error> {
     Ok(certificates)
 }
 
-/// A TLS client that trusts one CA file alone.
-pub fn client(ca: &Path) -> Result<Arc<ClientConfig>, Error> {
+fn roots(ca: &Path) -> Result<RootCertStore, Error> {
     let mut roots = RootCertStore::empty();
     for certificate in read_ca(ca)? {
         roots.add(certificate).context(TrustSnafu { path: ca })?;
     }
-    Ok(Arc::new(ClientConfig::builder().with_root_certificates(roots).with_no_client_auth()))
+    Ok(roots)
+}
+
+/// A TLS client that trusts one CA file alone.
+pub fn client(ca: &Path) -> Result<Arc<ClientConfig>, Error> {
+    Ok(Arc::new(ClientConfig::builder().with_root_certificates(roots(ca)?).with_no_client_auth()))
+}
+
+/// The same with a certificate of its own.
+fn client_as(files: &TlsFiles) -> Result<Arc<ClientConfig>, Error> {
+    let (cert, key) = (&files.cert, &files.key);
+    let chain = CertificateDer::pem_file_iter(cert)
+        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+        .context(ReadOwnSnafu { path: cert })?;
+    let key = PrivateKeyDer::from_pem_file(key).context(ReadOwnSnafu { path: key })?;
+    let client = ClientConfig::builder().with_root_certificates(roots(&files.ca)?);
+    Ok(Arc::new(client.with_client_auth_cert(chain, key).context(OwnSnafu { path: cert })?))
 }
 
 /// A byte stream, TLS or not.
@@ -125,8 +156,23 @@ pub async fn connect(host: &str, port: u16, trust: Option<&TlsTrust>) -> Result<
         return Ok(Box::new(stream));
     };
     let name = trust.server_name.as_deref().unwrap_or(host);
+    handshake(stream, host, port, name, client(&trust.ca)?).await
+}
+
+/// Connect by TLS and show a certificate.
+pub async fn connect_as(host: &str, port: u16, files: &TlsFiles) -> Result<Box<dyn Stream>, Error> {
+    let stream = TcpStream::connect((host, port)).await.context(ConnectSnafu { host, port })?;
+    handshake(stream, host, port, host, client_as(files)?).await
+}
+
+async fn handshake(
+    stream: TcpStream,
+    host: &str,
+    port: u16,
+    name: &str,
+    client: Arc<ClientConfig>,
+) -> Result<Box<dyn Stream>, Error> {
     let server = ServerName::try_from(name.to_owned()).context(NameSnafu { name })?;
-    let connector = TlsConnector::from(client(&trust.ca)?);
-    let stream = connector.connect(server, stream).await.context(HandshakeSnafu { host, port, name })?;
-    Ok(Box::new(stream))
+    let stream = TlsConnector::from(client).connect(server, stream).await;
+    Ok(Box::new(stream.context(HandshakeSnafu { host, port, name })?))
 }

@@ -148,3 +148,112 @@ fn three_members_form_one_cluster_and_take_a_lost_one_back() {
     });
     println!("scaled to one: {}", status["report"]["status"]["members"]);
 }
+
+const KEYS: &str = "-p /etc/oaas/tls/tls.key -c /etc/oaas/tls/tls.crt -C /etc/oaas/tls/ca.crt";
+
+/// What northd has written for a switch, as the southbound database's own pod sees it.
+fn southbound_has(machine: &Machine, switch: &str) -> bool {
+    machine
+        .sh("ovn-sbctl --no-leader-only --timeout=5 --columns=external_ids list Datapath_Binding || true")
+        .contains(&format!("name={switch}"))
+}
+
+/// Both databases lost with their volumes, one after the other, while northd runs on: it never acts on an empty one, and
+/// nobody has to be restarted.
+#[test]
+fn lost_databases_are_filled_before_anybody_sees_them() {
+    let hub = Hub::new();
+    let certificates = certificates();
+    let hosts = "10.85.0.10 ovn-nb-0.ovn-nb.test ovn-nb-0\n10.85.0.11 ovn-sb-0.ovn-sb.test ovn-sb-0\n";
+    let make = |name: &str, address: &str| {
+        let machine = Machine::new("ovn", name);
+        hub.plug(&machine, "eth0", 1500, Some(address));
+        machine.write("/etc/hosts", &format!("127.0.0.1 localhost\n{hosts}"));
+        give_certificates(&machine, &certificates);
+        machine
+    };
+    let (north, south) = (make("ovn-nb-0", "10.85.0.10/24"), make("ovn-sb-0", "10.85.0.11/24"));
+    let begin = |machine: &Machine, which: &str, new_cloud: bool, content: &str| {
+        let name = format!("ovn-{which}");
+        let role = json!({"ovsdb": {"database": which, "name": name, "service": format!("{name}.test"), "replicas": 1,
+            "new_cloud": new_cloud, "content": content}});
+        let probe = |kind: &str| json!({"name": kind, "probe": {"node": {kind: {"database": which}}}});
+        let config = json!({"component": name, "role": {"node": role},
+            "health": {"port": 9100, "ready": [probe("ovn_cluster"), probe("ovn_content")]}});
+        machine.agent_with(&name, 9100, &config, &[])
+    };
+    let lose = |machine: &Machine, agent: Agent| {
+        agent.signal(Signal::SIGKILL);
+        machine.sh("kill -9 $(pgrep ovsdb-server); while pgrep ovsdb-server >/dev/null; do sleep 0.1; done; rm -rf /var/lib/ovn/*");
+    };
+    let wait = |what: &str, holds: &dyn Fn() -> bool| until(what, LIMIT, || holds().then_some(()));
+    let ready = |agent: &Agent| agent.get("/ready").is_some_and(|(code, _)| code == 200);
+    let reached = |machine: &Machine, of: &str, port: u16| {
+        let at = format!("--db=ssl:ovn-{of}-0.ovn-{of}.test:{port}");
+        machine
+            .sh(&format!("ovn-{of}ctl {at} {KEYS} --timeout=3 show >/dev/null 2>&1 && echo yes || echo no"))
+            == "yes"
+    };
+
+    let mut nb = begin(&north, "nb", true, "filler");
+    let mut sb = begin(&south, "sb", true, "northd");
+    nb.running(LIMIT);
+    sb.running(LIMIT);
+    wait("a new database lets clients in", &|| ready(&nb) && reached(&south, "nb", 6641));
+    assert!(!reached(&north, "sb", 6642), "clients see a database that northd has not written to");
+    south.sh(&format!(
+        "ovn-northd --ovnnb-db=ssl:ovn-nb-0.ovn-nb.test:6641 \
+         --ovnsb-db=ssl:ovn-sb-0.ovn-sb.test:6642,ssl:ovn-sb-0.ovn-sb.test:6646 {KEYS} \
+         --unixctl=/run/ovn/northd.ctl -vconsole:info >/var/log/northd.log 2>&1 & sleep 0.1"
+    ));
+    wait("what northd has written to is open", &|| reached(&north, "sb", 6642));
+    let written = format!("ovn-nbctl --db=ssl:ovn-nb-0.ovn-nb.test:6641 {KEYS} --timeout=20");
+    for n in 0..5 {
+        north.sh(&format!("{written} --wait=sb ls-add other{n}"));
+    }
+    north.sh(&format!("{written} --wait=sb ls-add kept"));
+    assert!(southbound_has(&south, "kept"));
+
+    lose(&north, nb);
+    nb = begin(&north, "nb", false, "filler");
+    nb.running(LIMIT);
+    wait("only the filler's port is open", &|| reached(&south, "nb", 6645));
+    std::thread::sleep(Duration::from_secs(5));
+    assert!(!reached(&south, "nb", 6641) && !ready(&nb), "an empty database is served");
+    let (_, why) = nb.get("/ready").unwrap();
+    assert!(why.to_string().contains("was lost with its volume"), "{why}");
+    assert!(southbound_has(&south, "kept"), "northd has acted on an empty database");
+    // Started again meanwhile it is no more whole than before.
+    nb.signal(Signal::SIGKILL);
+    north.sh("kill -9 $(pgrep ovsdb-server); while pgrep ovsdb-server >/dev/null; do sleep 0.1; done");
+    nb = begin(&north, "nb", false, "filler");
+    nb.running(LIMIT);
+    wait("the filler's port is open again", &|| reached(&south, "nb", 6645));
+    assert!(!reached(&south, "nb", 6641));
+
+    let fill = format!(
+        "for n in 0 1 2 3 4; do ovn-nbctl --db=ssl:ovn-nb-0.ovn-nb.test:6645 {KEYS} --timeout=5 ls-add other$n; done; \
+         ovn-nbctl --db=ssl:ovn-nb-0.ovn-nb.test:6645 {KEYS} --timeout=5 ls-add kept"
+    );
+    let role = json!({"ovn_filler": {"members": ["ovn-nb-0.ovn-nb.test"], "program": {"command": ["sh", "-ec", fill]}}});
+    let began = Instant::now();
+    let filler = south.agent("filler", 9101, &role, &[]);
+    wait("the filled database is open", &|| ready(&nb) && reached(&south, "nb", 6641));
+    north.sh(&format!("{written} --wait=sb ls-add later"));
+    println!("a lost northbound database: filled, and northd in step, after {:?}", began.elapsed());
+    assert!(southbound_has(&south, "kept") && southbound_has(&south, "later"));
+
+    lose(&south, sb);
+    let began = Instant::now();
+    sb = begin(&south, "sb", false, "northd");
+    sb.running(LIMIT);
+    wait("northd has filled the southbound database", &|| reached(&north, "sb", 6642));
+    println!("a lost southbound database: filled after {:?}", began.elapsed());
+    assert!(southbound_has(&south, "kept") && southbound_has(&south, "later"));
+    north.sh(&format!("{written} --wait=sb ls-add last"));
+    let log = south.sh("cat /var/log/northd.log");
+    assert!(!log.contains("stale data"), "{log}");
+    filler.stop();
+    sb.stop();
+    nb.stop();
+}

@@ -13,6 +13,8 @@ use crate::value::{Reference, Scalar, Tree, Value};
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Thing {
     Component(String),
+    /// A component's port, by its name.
+    Port(String, String),
     Job(String),
     Service(String),
     Api(String),
@@ -50,6 +52,7 @@ impl fmt::Display for Thing {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (kind, name) = match self {
             Self::Component(name) => ("the component", name.as_str()),
+            Self::Port(component, name) => return write!(out, "the port {name} of {component}"),
             Self::Job(name) => ("the job", name.as_str()),
             Self::Service(name) => ("the service", name.as_str()),
             Self::Api(name) => ("the API", name.as_str()),
@@ -79,6 +82,7 @@ impl<'a> Names<'a> {
             for component in &service.components {
                 add(Thing::Component(component.name.clone()));
                 for port in &component.ports {
+                    add(Thing::Port(component.name.clone(), port.name.clone()));
                     if let Expose::NodePort(published) = &port.expose {
                         add(Thing::Published(published.key.clone()));
                     }
@@ -244,8 +248,11 @@ impl Uses {
             Reference::Host(name)
             | Reference::Members(name)
             | Reference::Hosts(name)
-            | Reference::Ovsdb(name)
             | Reference::ReplicaCount(name) => Thing::Component(name),
+            Reference::Ovsdb(name) => match name.split_once('/') {
+                Some((component, port)) => Thing::Port(component.to_owned(), port.to_owned()),
+                None => Thing::Component(name),
+            },
             Reference::Messaging => Thing::The(Only::Messaging),
             _ => return,
         };

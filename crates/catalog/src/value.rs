@@ -36,7 +36,8 @@ pub enum Reference {
     Members(String),
     /// `${hosts:COMPONENT}`: comma-separated stable names of every replica, without ports.
     Hosts(String),
-    /// `${ovsdb:COMPONENT}`: comma-separated `ssl:host:port` of every replica, as OVSDB clients take them.
+    /// `${ovsdb:COMPONENT}` or `${ovsdb:COMPONENT/PORT}`: comma-separated `ssl:host:port` of every replica, as OVSDB clients
+    /// take them; the first port where none is named.
     Ovsdb(String),
     /// `${replicas:COMPONENT}`: how many replicas it has.
     ReplicaCount(String),

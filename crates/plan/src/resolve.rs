@@ -120,7 +120,17 @@ impl<'a> World<'a> {
     }
 
     fn ovsdb(&self, name: &str) -> Vec<String> {
-        self.members(name).into_iter().map(|member| format!("ssl:{member}")).collect()
+        let (name, port) = match name.split_once('/') {
+            Some((name, port)) => (name, self.named_port(name, port)),
+            None => (name, self.port(name)),
+        };
+        self.hosts(name).into_iter().map(|host| format!("ssl:{host}:{port}")).collect()
+    }
+
+    /// A port of a component by its name. Where one is referred to, it is there: the catalog refuses else.
+    fn named_port(&self, component: &str, name: &str) -> u16 {
+        let Some((_, component)) = self.component(component) else { return 0 };
+        component.ports.iter().find(|port| port.name == name).map_or(0, |port| port.port)
     }
 
     /// The Secret of something that is generated, by its name without the generation.

@@ -4,7 +4,7 @@ use oaas_agent_config::NodeProbe;
 
 use super::error::Error;
 use crate::error::chain;
-use crate::roles::node::{jsonrpc, ovsdb, vswitch};
+use crate::roles::node::{jsonrpc, northd, ovsdb, vswitch};
 
 /// Ask a daemon of the node; the error says why its answer is not good.
 pub(super) async fn ask(probe: &NodeProbe) -> Result<(), Error> {
@@ -18,6 +18,8 @@ pub(super) async fn ask(probe: &NodeProbe) -> Result<(), Error> {
             })
         }
         NodeProbe::OvnCluster(probe) => ovsdb::ask(probe.database, &probe.run_directory).await,
+        NodeProbe::OvnContent(probe) => ovsdb::ask_content(probe.database, &probe.run_directory).await,
+        NodeProbe::OvnInStep(probe) => northd::ask(probe).await,
         NodeProbe::Bridge(probe) => {
             let socket = vswitch::database_socket(&probe.run_directory);
             vswitch::bridge_is_unwell(&socket, &probe.name).await

@@ -409,8 +409,8 @@ pub fn certificates() -> [(&'static str, String); 3] {
     let ca = parameters.self_signed(&ca_key).unwrap();
     let issuer = rcgen::Issuer::new(parameters, ca_key);
     let key = rcgen::KeyPair::generate().unwrap();
-    let leaf =
-        rcgen::CertificateParams::new(vec!["*.test".to_owned()]).unwrap().signed_by(&key, &issuer).unwrap();
+    let names = ["*.test", "*.ovn-nb.test", "*.ovn-sb.test"].map(str::to_owned).to_vec();
+    let leaf = rcgen::CertificateParams::new(names).unwrap().signed_by(&key, &issuer).unwrap();
     [("ca.crt", ca.pem()), ("tls.crt", leaf.pem()), ("tls.key", key.serialize_pem())]
 }
 

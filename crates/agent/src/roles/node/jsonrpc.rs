@@ -12,6 +12,8 @@ use tokio::net::UnixStream;
 use tokio::time::timeout;
 
 use super::error::{AskSnafu, Error, RefusedSnafu};
+use crate::tls::{self, Stream};
+use oaas_agent_config::TlsFiles;
 
 /// How long an answer may take; a check's own time-out is usually shorter.
 const LIMIT: Duration = Duration::from_secs(10);
@@ -29,9 +31,33 @@ pub async fn command(socket: &Path, command: &str, arguments: &[&str]) -> Result
 
 /// Do operations on a database in one transaction; gives one result for each.
 pub async fn transact(socket: &Path, database: &str, operations: &[Value]) -> Result<Vec<Value>, Error> {
-    let mut parameters = vec![Value::from(database)];
-    parameters.extend_from_slice(operations);
-    let result = call(socket, "transact", Value::Array(parameters)).await?;
+    results(socket, call(socket, "transact", parameters(database, operations)).await?)
+}
+
+/// The same over the network, as one of the cloud's own.
+pub async fn transact_at(
+    host: &str,
+    port: u16,
+    tls: &TlsFiles,
+    database: &str,
+    operations: &[Value],
+) -> Result<Vec<Value>, Error> {
+    let stream = match timeout(LIMIT, tls::connect_as(host, port, tls)).await {
+        Ok(stream) => stream.map_err(|source| IoError::other(crate::error::chain(&source))),
+        Err(_) => Err(IoError::new(ErrorKind::TimedOut, "no connection")),
+    };
+    // Errors name what is asked as they name a socket's path.
+    let name = format!("{host}:{port}");
+    let stream = stream.context(AskSnafu { socket: &name })?;
+    let result = exchange(stream, Path::new(&name), "transact", parameters(database, operations)).await?;
+    results(Path::new(&name), result)
+}
+
+fn parameters(database: &str, operations: &[Value]) -> Value {
+    std::iter::once(Value::from(database)).chain(operations.iter().cloned()).collect()
+}
+
+fn results(socket: &Path, result: Value) -> Result<Vec<Value>, Error> {
     let Value::Array(results) = result else {
         return RefusedSnafu { socket, method: "transact", said: result.to_string() }.fail();
     };
@@ -42,8 +68,17 @@ pub async fn transact(socket: &Path, database: &str, operations: &[Value]) -> Re
 }
 
 async fn call(socket: &Path, method: &str, parameters: Value) -> Result<Value, Error> {
+    let stream = UnixStream::connect(socket).await.context(AskSnafu { socket })?;
+    exchange(stream, socket, method, parameters).await
+}
+
+async fn exchange(
+    mut stream: impl Stream,
+    socket: &Path,
+    method: &str,
+    parameters: Value,
+) -> Result<Value, Error> {
     let talk = async {
-        let mut stream = UnixStream::connect(socket).await?;
         let request = json!({"id": 0, "method": method, "params": parameters}).to_string();
         stream.write_all(request.as_bytes()).await?;
         let mut received = Vec::new();

@@ -3,8 +3,10 @@
 mod compute;
 mod controller;
 pub mod error;
+mod filler;
 pub(crate) mod jsonrpc;
 mod libvirt;
+pub(crate) mod northd;
 pub(crate) mod ovsdb;
 mod reserve;
 mod system;
@@ -23,6 +25,7 @@ impl Role for NodeRole {
             Self::OvnController(role) => controller::run(role, context).await?,
             Self::Libvirt(role) => libvirt::run(role, context).await?,
             Self::NovaCompute(role) => compute::run(role, context).await?,
+            Self::OvnFiller(role) => filler::run(role, context).await?,
         }
         Ok(Outcome::Supervise)
     }
@@ -31,7 +34,7 @@ impl Role for NodeRole {
         match self {
             Self::Ovsdb(role) => ovsdb::before_stop(role, context).await,
             Self::OvnController(role) => controller::before_stop(role, context).await,
-            Self::OpenVswitch(_) | Self::Libvirt(_) | Self::NovaCompute(_) => {}
+            Self::OpenVswitch(_) | Self::Libvirt(_) | Self::NovaCompute(_) | Self::OvnFiller(_) => {}
         }
     }
 }

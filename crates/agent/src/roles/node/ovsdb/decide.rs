@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use oaas_agent_config::Content;
 use serde::{Deserialize, Serialize};
 
 /// What is at the place of the database file.
@@ -53,7 +54,12 @@ pub enum Decision {
     /// Start the server on the file that is there.
     Start,
     /// Make a new cluster with this member alone.
-    Create,
+    Create {
+        /// Whether what it held before is to be written to it before clients see it.
+        to_fill: bool,
+    },
+    /// Give the file another name: what can be had anew is not worth a stop.
+    SetAside,
     /// Join the cluster of these members.
     Join {
         /// The cluster's id.
@@ -124,15 +130,26 @@ pub fn ordinal(host: &str, name: &str) -> Option<u32> {
     host.strip_prefix(name)?.strip_prefix('-')?.parse().ok()
 }
 
+/// What the configuration says of a volume without a database.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Empty {
+    /// Whether the cloud never ran, so that there was no database.
+    pub new_cloud: bool,
+    /// Where the content comes from where it is lost.
+    pub content: Content,
+}
+
 /// What to do before the server runs.
 ///
 /// A new cluster is made by the first member alone, and only when every other member's agent said that it has no
-/// database: a member that cannot be asked might have one.
+/// database: a member that cannot be asked might have one. Where there was a database before, a new one is made only if
+/// its content comes from elsewhere.
 pub fn decide(
     me: &Member,
     file: &File,
     remembered: Option<&Remembered>,
     peers: &BTreeMap<u32, Peer>,
+    empty: Empty,
 ) -> Decision {
     match file {
         File::Member { cluster, address } => decide_with_file(me, cluster.as_deref(), address, peers),
@@ -140,15 +157,8 @@ pub fn decide(
             what: "the volume holds a database without a cluster".to_owned(),
             hint: "move the file away, or make a cluster of it with `ovsdb-tool create-cluster`".to_owned(),
         },
-        File::Broken(said) => Decision::Refuse {
-            what: format!("the database on the volume cannot be read: {said}"),
-            hint: if me.replicas > 1 {
-                "move the file away: the member then joins the others and gets the data from them".to_owned()
-            } else {
-                "restore the volume from a backup".to_owned()
-            },
-        },
-        File::Missing => decide_without_file(me, remembered, peers),
+        File::Broken(said) => decide_with_broken_file(me, said, peers, empty),
+        File::Missing => decide_without_file(me, remembered, peers, empty),
     }
 }
 
@@ -179,10 +189,40 @@ fn decide_with_file(
     }
 }
 
+/// A damaged database is given up where others have its data, or where nobody has and they come from elsewhere.
+fn decide_with_broken_file(me: &Member, said: &str, peers: &BTreeMap<u32, Peer>, empty: Empty) -> Decision {
+    let others = peers.values().any(|peer| matches!(peer, Peer::Member { .. }));
+    let unknown = silent(me, peers);
+    if others || (unknown.is_empty() && empty.content != Content::Own) {
+        return Decision::SetAside;
+    }
+    if !unknown.is_empty() {
+        return Decision::Wait(format!(
+            "{} to say whether there is another copy, as the database on this volume cannot be read: {said}",
+            unknown.join(" and ")
+        ));
+    }
+    Decision::Refuse {
+        what: format!("the database on the volume cannot be read: {said}"),
+        hint: "restore the volume from a backup".to_owned(),
+    }
+}
+
+/// The other members who have not said that they have no database, with the reason where there is one.
+fn silent(me: &Member, peers: &BTreeMap<u32, Peer>) -> Vec<String> {
+    let name = |ordinal| match peers.get(&ordinal) {
+        Some(Peer::Empty) => None,
+        Some(Peer::Unknown(why)) => Some(format!("{} ({why})", me.pod(ordinal))),
+        Some(Peer::Member { .. }) | None => Some(me.pod(ordinal)),
+    };
+    me.others().filter_map(name).collect()
+}
+
 fn decide_without_file(
     me: &Member,
     remembered: Option<&Remembered>,
     peers: &BTreeMap<u32, Peer>,
+    empty: Empty,
 ) -> Decision {
     let mut clusters: BTreeMap<&str, Vec<u32>> = BTreeMap::new();
     for (ordinal, peer) in peers {
@@ -200,30 +240,23 @@ fn decide_without_file(
     if let Some((cluster, members)) = clusters.pop_first() {
         return Decision::Join { cluster: cluster.to_owned(), members };
     }
-    if let Some(Remembered { cluster }) = remembered {
+    let was = remembered.map(|Remembered { cluster }| format!("the database of cluster {cluster}"));
+    let lost = was.or_else(|| (!empty.new_cloud).then(|| "this cloud's database".to_owned()));
+    if let Some(was) = lost.as_ref().filter(|_| empty.content == Content::Own) {
         if me.replicas == 1 {
             return Decision::Refuse {
-                what: format!("the database of cluster {cluster} is gone from its volume"),
+                what: format!("{was} is gone from its volume"),
                 hint: "restore it from a backup; to begin with an empty one, empty the volume".to_owned(),
             };
         }
-        return Decision::Wait(format!(
-            "a member of cluster {cluster}, as its database is gone from this volume"
-        ));
+        return Decision::Wait(format!("another member, as {was} is gone from this volume"));
     }
     if me.ordinal != 0 {
         return Decision::Wait(format!("{} to make the cluster", me.pod(0)));
     }
-    let unknown: Vec<String> = me
-        .others()
-        .filter_map(|ordinal| match peers.get(&ordinal) {
-            Some(Peer::Empty) => None,
-            Some(Peer::Unknown(why)) => Some(format!("{} ({why})", me.pod(ordinal))),
-            Some(Peer::Member { .. }) | None => Some(me.pod(ordinal)),
-        })
-        .collect();
+    let unknown = silent(me, peers);
     if unknown.is_empty() {
-        Decision::Create
+        Decision::Create { to_fill: lost.is_some() && empty.content == Content::Filler }
     } else {
         Decision::Wait(format!("{} to say that there is no database yet", unknown.join(" and ")))
     }
@@ -378,178 +411,5 @@ fn is_here(member: &MemberStatus, status: &ClusterStatus) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    fn me(ordinal: u32, replicas: u32) -> Member {
-        let (name, service) = ("ovn-nb".to_owned(), "ovn-nb.demo.svc.cluster.local".to_owned());
-        Member { name, service, ordinal, replicas, port: 6643 }
-    }
-
-    fn member(cluster: &str) -> Peer {
-        Peer::Member { cluster: cluster.to_owned() }
-    }
-
-    fn file(me: &Member) -> File {
-        File::Member { cluster: Some("c1".to_owned()), address: me.address(me.ordinal) }
-    }
-
-    #[test]
-    fn a_single_member_creates_once() {
-        let me = me(0, 1);
-        assert_eq!(decide(&me, &File::Missing, None, &BTreeMap::new()), Decision::Create);
-        assert_eq!(decide(&me, &file(&me), None, &BTreeMap::new()), Decision::Start);
-        let remembered = Remembered { cluster: "c1".to_owned() };
-        assert!(matches!(
-            decide(&me, &File::Missing, Some(&remembered), &BTreeMap::new()),
-            Decision::Refuse { what, .. } if what == "the database of cluster c1 is gone from its volume"
-        ));
-    }
-
-    #[test]
-    fn the_first_of_three_waits_for_the_others_word() {
-        let me = me(0, 3);
-        let peers = BTreeMap::from([(1, Peer::Empty), (2, Peer::Unknown("connection refused".to_owned()))]);
-        assert_eq!(
-            decide(&me, &File::Missing, None, &peers),
-            Decision::Wait("ovn-nb-2 (connection refused) to say that there is no database yet".to_owned())
-        );
-        let peers = BTreeMap::from([(1, Peer::Empty), (2, Peer::Empty)]);
-        assert_eq!(decide(&me, &File::Missing, None, &peers), Decision::Create);
-    }
-
-    #[test]
-    fn others_join_and_never_create() {
-        let me = me(2, 3);
-        let peers = BTreeMap::from([(0, Peer::Empty), (1, Peer::Empty)]);
-        assert_eq!(
-            decide(&me, &File::Missing, None, &peers),
-            Decision::Wait("ovn-nb-0 to make the cluster".to_owned())
-        );
-        let peers = BTreeMap::from([(0, member("c1")), (1, Peer::Empty)]);
-        let join = Decision::Join { cluster: "c1".to_owned(), members: vec![0] };
-        assert_eq!(decide(&me, &File::Missing, None, &peers), join);
-    }
-
-    #[test]
-    fn refuses_foreign_and_split_databases() {
-        let me = me(1, 3);
-        let foreign = File::Member { cluster: None, address: me.address(0) };
-        assert!(matches!(decide(&me, &foreign, None, &BTreeMap::new()), Decision::Refuse { .. }));
-        let peers = BTreeMap::from([(0, member("c2"))]);
-        assert!(matches!(decide(&me, &file(&me), None, &peers), Decision::Refuse { .. }));
-        let peers = BTreeMap::from([(0, member("c2")), (2, member("c1"))]);
-        assert!(matches!(decide(&me, &File::Missing, None, &peers), Decision::Refuse { .. }));
-        assert!(matches!(decide(&me, &File::Standalone, None, &BTreeMap::new()), Decision::Refuse { .. }));
-    }
-
-    #[test]
-    fn finds_its_ordinal() {
-        assert_eq!(ordinal("ovn-nb-12", "ovn-nb"), Some(12));
-        assert_eq!(ordinal("ovn-nb", "ovn-nb"), None);
-        assert_eq!(ordinal("node1", "ovn-nb"), None);
-    }
-
-    const STATUS: &str = "7139\nName: OVN_Northbound\nCluster ID: f717 (f7175557-60b9-41ed-b3c3-08a4dc57cf69)\n\
-        Server ID: 7139 (713982ad-2858-4487-9050-0033a182745d)\nAddress: ssl:x:6643\nStatus: cluster member\n\
-        Role: leader\nTerm: 2\nLeader: self\nVote: self\n\nLast Election won: 2962 ms ago\nElection timer: 1000\n\
-        Log: [2, 4]\nEntries not yet committed: 0\nConnections: ->0000\nDisconnections: 0\nServers:\n    \
-        7139 (7139 at ssl:ovn-nb-0.ovn-nb.demo.svc.cluster.local:6643) (self) next_index=3 match_index=3\n    \
-        8240 (8240 at ssl:ovn-nb-1.ovn-nb.demo.svc.cluster.local:6643) next_index=3 match_index=3 last msg 120 ms ago\n    \
-        9999 (9999 at ssl:ovn-nb-2.ovn-nb.demo.svc.cluster.local:6643) next_index=3 match_index=0\n";
-
-    #[test]
-    fn reads_the_servers_status() {
-        let status = parse_status(STATUS).unwrap();
-        assert_eq!(status.cluster.as_deref(), Some("f7175557-60b9-41ed-b3c3-08a4dc57cf69"));
-        assert!(status.takes_part() && status.leads());
-        assert_eq!(status.members.len(), 3);
-        assert_eq!(status.members[1].heard_ms, Some(120));
-        assert!(status.members[0].own && !status.members[2].own);
-        let joining = STATUS.replace("f717 (f7175557-60b9-41ed-b3c3-08a4dc57cf69)", "not yet known");
-        assert_eq!(parse_status(&joining).unwrap().cluster, None);
-        assert_eq!(parse_status("no such database"), None);
-    }
-
-    #[test]
-    fn the_leader_tends_its_cluster() {
-        let status = parse_status(STATUS).unwrap();
-        let none = BTreeMap::new();
-        assert_eq!(lead(&me(0, 3), &status, 10_000, &none), Some(Lead::SetElectionTimer(2000)));
-        assert_eq!(lead(&me(0, 3), &status, 500, &none), Some(Lead::SetElectionTimer(500)));
-        assert_eq!(lead(&me(0, 3), &status, 1000, &none), None);
-        let lost = BTreeMap::from([(2, Peer::Empty)]);
-        assert!(
-            matches!(lead(&me(0, 3), &status, 1000, &lost), Some(Lead::Remove { id, .. }) if id == "9999")
-        );
-        // It came back before the leader looked: the one that is not heard of is the lost one.
-        let back = STATUS.replace("last msg 120 ms ago\n", "last msg 120 ms ago\n    aaaa (aaaa at ssl:ovn-nb-2.ovn-nb.demo.svc.cluster.local:6643) next_index=3 last msg 9 ms ago\n");
-        let action = lead(&me(0, 3), &parse_status(&back).unwrap(), 1000, &none);
-        assert!(
-            matches!(action, Some(Lead::Remove { id, why }) if id == "9999" && why.contains("joined anew"))
-        );
-        // Without the second member there is no majority to agree.
-        let alone = parse_status(&STATUS.replace("last msg 120 ms", "last msg 99999 ms")).unwrap();
-        assert_eq!(lead(&me(0, 3), &alone, 1000, &lost), None);
-        let follower = parse_status(&STATUS.replace("Role: leader", "Role: follower")).unwrap();
-        assert_eq!(lead(&me(0, 3), &follower, 10_000, &none), None);
-    }
-
-    #[test]
-    fn a_leader_that_is_one_too_many_leaves_last() {
-        let status = parse_status(STATUS).unwrap();
-        let status = ClusterStatus { members: status.members[..2].to_vec(), ..status };
-        let own = |index: usize| {
-            let mut status = status.clone();
-            status.members.iter_mut().enumerate().for_each(|(n, member)| {
-                member.own = n == index;
-                member.heard_ms = Some(1);
-            });
-            status
-        };
-        assert_eq!(lead(&me(1, 1), &own(1), 1000, &BTreeMap::new()), Some(Lead::Leave));
-        assert!(
-            matches!(lead(&me(0, 1), &own(0), 1000, &BTreeMap::new()), Some(Lead::Remove { id, .. }) if id == "8240")
-        );
-        assert_eq!(lead(&me(1, 2), &own(1), 1000, &BTreeMap::new()), None);
-    }
-
-    #[test]
-    fn a_smaller_cluster_loses_who_is_away_first() {
-        let status = parse_status(STATUS).unwrap();
-        assert!(matches!(
-            lead(&me(0, 1), &status, 1000, &BTreeMap::new()),
-            Some(Lead::Remove { why, .. }) if why == "ovn-nb-2 is one too many, there are to be 1"
-        ));
-    }
-
-    fn any_peer() -> impl Strategy<Value = Peer> {
-        prop_oneof![
-            Just(Peer::Unknown("no route".to_owned())),
-            Just(Peer::Empty),
-            "c[12]".prop_map(|cluster| Peer::Member { cluster }),
-        ]
-    }
-
-    proptest! {
-        /// However members come and go, no second cluster is made while someone may have the first.
-        #[test]
-        fn creates_only_when_nobody_has_it(
-            ordinal in 0_u32..5,
-            peers in proptest::collection::btree_map(0_u32..5, any_peer(), 0..5),
-            remembers: bool,
-        ) {
-            let me = me(ordinal, 5);
-            let mut peers = peers;
-            peers.remove(&ordinal);
-            let remembered = remembers.then(|| Remembered { cluster: "c1".to_owned() });
-            if decide(&me, &File::Missing, remembered.as_ref(), &peers) == Decision::Create {
-                prop_assert_eq!(ordinal, 0);
-                prop_assert!(!remembers);
-                prop_assert!(me.others().all(|other| peers.get(&other) == Some(&Peer::Empty)));
-            }
-        }
-    }
-}
+#[path = "decide_tests.rs"]
+mod tests;

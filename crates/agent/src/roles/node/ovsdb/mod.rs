@@ -5,13 +5,16 @@
 //! server; then keep reporting, and as leader tend the cluster ([`lead`](decide::lead)).
 //!
 //! # Guarantees
-//! A new cluster is made at most once: see [`decide`](decide::decide). A file appears at once or not at all.
+//! A new cluster is made at most once: see [`decide`](decide::decide). A file appears at once or not at all. No client sees
+//! a database that was lost before it is filled again: see [`mark`].
 
 mod decide;
+mod file;
+pub mod mark;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -20,13 +23,13 @@ use tokio::time::sleep;
 use tracing::{info, warn};
 
 use decide::{
-    ClusterStatus, Decision, File, Lead, Member, Peer, Remembered, decide, lead, ordinal, parse_status,
+    ClusterStatus, Decision, Empty, File, Lead, Member, Peer, Remembered, decide, lead, ordinal, parse_status,
 };
 
 use super::error::{Error, UnfitSnafu, UnsafeSnafu};
 use super::{jsonrpc, system};
 use crate::context::Context;
-use oaas_agent_config::{OvnDatabase, Ovsdb};
+use oaas_agent_config::{Content, OvnDatabase, Ovsdb};
 use oaas_agent_config::{Program, TlsFiles};
 
 /// How often the others are asked while nothing is decided.
@@ -80,8 +83,11 @@ pub async fn run(role: &Ovsdb, context: &Context) -> Result<(), Error> {
     let memory = role.directory.join(format!("{}.cluster.json", role.database.short()));
     let peers = Peers::new(&me, context);
     prepare(role, &me, &file, &memory, &peers, context).await?;
-    let control = start(role, &file, context)?;
-    tend(role, &me, &control, &memory, &peers, context).await
+    let doors = Doors::new(role, &file);
+    // Whether there is something in it is known once it runs.
+    doors.set(role.content == Content::Own)?;
+    let control = start(role, &doors, context)?;
+    tend(role, &me, &control, &memory, &peers, &doors, context).await
 }
 
 fn member(role: &Ovsdb, context: &Context) -> Result<Member, Error> {
@@ -127,16 +133,16 @@ async fn prepare(
             status: None,
         });
         let new = file.with_extension("new");
-        match decide(me, &found, remembered.as_ref(), &peers.ask().await) {
+        let empty = Empty { new_cloud: role.new_cloud, content: role.content };
+        match decide(me, &found, remembered.as_ref(), &peers.ask().await, empty) {
             Decision::Start => return Ok(()),
-            Decision::Create => {
-                info!(target: "oaas_agent", "makes a new cluster of {}", role.database.schema());
-                system::remove(&new)?;
-                let timer = format!("--election-timer={}", role.election_ms);
-                let (path, schema) = (new.display().to_string(), role.database.schema_file());
-                system::run(["ovsdb-tool", &timer, "create-cluster", &path, &schema, &address]).await?;
+            Decision::Create { to_fill } => {
+                let what = if to_fill { ", to be filled with what was lost" } else { "" };
+                info!(target: "oaas_agent", "makes a new cluster of {}{what}", role.database.schema());
+                create(role, &new, &address, to_fill).await?;
                 system::rename(&new, file)?;
             }
+            Decision::SetAside => set_aside(file).await?,
             Decision::Join { cluster, members } => {
                 info!(target: "oaas_agent", "joins cluster {cluster} of {}", role.database.schema());
                 system::remove(&new)?;
@@ -155,6 +161,40 @@ async fn prepare(
             Decision::Refuse { what, hint } => return UnsafeSnafu { what, hint }.fail(),
         }
     }
+}
+
+/// The file of a new cluster with this member alone.
+async fn create(role: &Ovsdb, new: &Path, address: &str, to_fill: bool) -> Result<(), Error> {
+    let alone = new.with_extension("alone");
+    system::remove(new)?;
+    system::remove(&alone)?;
+    let (path, mut from) = (new.display().to_string(), role.database.schema_file());
+    if to_fill {
+        let empty = alone.display().to_string();
+        system::run(["ovsdb-tool", "create", &empty, &from]).await?;
+        let marked = json!([role.database.schema(), mark::written()]).to_string();
+        system::run(["ovsdb-tool", "transact", &empty, &marked]).await?;
+        from = empty;
+    }
+    system::run(["ovsdb-tool", "create-cluster", &path, &from, address]).await?;
+    system::remove(&alone)?;
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let index = u64::try_from(now.as_millis()).unwrap_or(1).max(1);
+    let text = file::moved_to(&system::read(new)?, index, role.election_ms);
+    let what = || format!("the new cluster in {path}");
+    let text = text.map_err(|said| Error::Answer { what: what(), said })?;
+    system::write(new, &text, 0o640)
+}
+
+/// Give a damaged file another name, if it is still damaged at a second look.
+async fn set_aside(file: &Path) -> Result<(), Error> {
+    sleep(UNDECIDED).await;
+    if let File::Broken(said) = inspect(file).await? {
+        let aside = file.with_extension("db.broken");
+        warn!(target: "oaas_agent", "the database cannot be read and becomes {}: {said}", aside.display());
+        system::rename(file, &aside)?;
+    }
+    Ok(())
 }
 
 /// What is at the place of the database file.
@@ -179,22 +219,54 @@ async fn inspect(file: &Path) -> Result<File, Error> {
     }
 }
 
+/// Where the server listens: its file of settings, which it reads again when it is told to.
+struct Doors<'a> {
+    role: &'a Ovsdb,
+    settings: PathBuf,
+    file: &'a Path,
+}
+
+impl<'a> Doors<'a> {
+    fn new(role: &'a Ovsdb, file: &'a Path) -> Self {
+        let settings = role.run_directory.join(format!("{}.json", role.database.short()));
+        Self { role, settings, file }
+    }
+
+    /// Write where to listen: for clients, or only for who fills the database.
+    fn set(&self, for_clients: bool) -> Result<(), Error> {
+        let database = self.role.database;
+        let port = if for_clients { database.client_port() } else { database.filler_port() };
+        let described = json!({
+            "remotes": {
+                format!("punix:{}", database.client_socket(&self.role.run_directory).display()): {},
+                format!("pssl:{port}"): { "inactivity-probe": self.role.client_probe_ms },
+            },
+            "databases": { self.file.display().to_string(): {} },
+        });
+        system::write(&self.settings, &described.to_string(), 0o644)
+    }
+
+    /// Let clients in if the database is whole; says whether they are in.
+    async fn open_if_whole(&self, control: &Path, context: &Context) -> Result<bool, Error> {
+        let socket = self.role.database.client_socket(&self.role.run_directory);
+        if !mark::is_whole(self.role.database, &socket).await? {
+            context.waits_for("what belongs into the database to be written to it");
+            return Ok(false);
+        }
+        self.set(true)?;
+        jsonrpc::command(control, "ovsdb-server/reload", &[]).await?;
+        context.waits_no_more();
+        info!(target: "oaas_agent", "lets clients in");
+        Ok(true)
+    }
+}
+
 /// Start the server; gives its control socket.
-fn start(role: &Ovsdb, file: &Path, context: &Context) -> Result<PathBuf, Error> {
+fn start(role: &Ovsdb, doors: &Doors<'_>, context: &Context) -> Result<PathBuf, Error> {
     let control = role.database.control_socket(&role.run_directory);
-    let client = role.database.client_socket(&role.run_directory);
-    let settings = role.run_directory.join(format!("{}.json", role.database.short()));
-    let described = json!({
-        "remotes": {
-            format!("punix:{}", client.display()): {},
-            format!("pssl:{}", role.database.client_port()): { "inactivity-probe": role.client_probe_ms },
-        },
-        "databases": { file.display().to_string(): {} },
-    });
-    system::write(&settings, &described.to_string(), 0o644)?;
     let mut command = vec![
         "ovsdb-server".to_owned(),
-        format!("--config-file={}", settings.display()),
+        format!("--config-file={}", doors.settings.display()),
         format!("--unixctl={}", control.display()),
         "-vconsole:info".to_owned(),
         "-vsyslog:off".to_owned(),
@@ -211,11 +283,13 @@ async fn tend(
     control: &Path,
     memory: &Path,
     peers: &Peers,
+    doors: &Doors<'_>,
     context: &Context,
 ) -> Result<(), Error> {
     context.running();
     let schema = role.database.schema();
     let mut converted = false;
+    let mut open = role.content == Content::Own;
     loop {
         let status = match jsonrpc::command(control, "cluster/status", &[schema]).await {
             Ok(text) => parse_status(&text),
@@ -246,6 +320,12 @@ async fn tend(
         if status.leads() && !converted {
             converted = convert(role).await;
         }
+        if !open {
+            open = doors.open_if_whole(control, context).await.unwrap_or_else(|error| {
+                warn!(target: "oaas_agent", "{}", crate::error::chain(&error));
+                false
+            });
+        }
         match lead(me, &status, role.election_ms, &peers.ask().await) {
             Some(Lead::SetElectionTimer(milliseconds)) => {
                 tell(control, "cluster/change-election-timer", &[schema, &milliseconds.to_string()]).await;
@@ -260,7 +340,7 @@ async fn tend(
             }
             None => {}
         }
-        sleep(TEND).await;
+        sleep(if open { TEND } else { UNDECIDED }).await;
     }
 }
 
@@ -304,6 +384,12 @@ pub async fn ask(database: OvnDatabase, run_directory: &Path) -> Result<Option<S
         Some(status) => Some(format!("this member is not in its cluster: {}", status.status)),
         None => Some(format!("the server's answer is not understood: {text}")),
     })
+}
+
+/// Whether the database is whole; the error says why not.
+pub async fn ask_content(database: OvnDatabase, run_directory: &Path) -> Result<Option<String>, Error> {
+    let whole = mark::is_whole(database, &database.client_socket(run_directory)).await?;
+    Ok((!whole).then(|| "the database was lost with its volume, and is being filled anew".to_owned()))
 }
 
 /// The other members' agents.
