@@ -93,7 +93,9 @@ pub enum Expose {
     Cluster,
     /// The outside too.
     NodePort(Published),
-    /// Nobody through a Service.
+    /// Who refers to it, at each member itself: no Service carries it.
+    Callers,
+    /// The component's own members.
     None,
 }
 

@@ -137,7 +137,7 @@ pub(crate) fn callers(
         let parts: BTreeSet<&String> = components.chain(service.jobs.iter().map(|job| &job.name)).collect();
         for (place, thing) in uses(service, shared).into_iter().filter(|(place, _)| parts.contains(place)) {
             let called = match &thing {
-                Thing::Component(name) => Some(name.as_str()),
+                Thing::Component(name) | Thing::Port(name, _) => Some(name.as_str()),
                 Thing::Api(name) => api(name),
                 Thing::Database(_) => the(Only::Database),
                 Thing::The(only) => the(*only),

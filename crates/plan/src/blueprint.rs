@@ -143,6 +143,8 @@ pub struct PortPlan {
     pub port: u16,
     /// Does the Service carry it?
     pub in_service: bool,
+    /// May those connect who refer to the component, and not its own members alone?
+    pub for_callers: bool,
     /// Its NodePort, if it is published.
     pub node_port: Option<u16>,
 }

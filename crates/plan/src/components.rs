@@ -99,10 +99,11 @@ fn resolve_component(
         .map(|port| PortPlan {
             name: port.name.clone(),
             port: port.port,
-            in_service: port.expose != Expose::None,
+            in_service: matches!(port.expose, Expose::Cluster | Expose::NodePort(_)),
+            for_callers: port.expose != Expose::None,
             node_port: match &port.expose {
                 Expose::NodePort(published) => world.publish.ports.get(&published.key).copied(),
-                Expose::Cluster | Expose::None => None,
+                Expose::Cluster | Expose::Callers | Expose::None => None,
             },
         })
         .collect();

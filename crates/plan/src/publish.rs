@@ -38,7 +38,7 @@ fn published(catalog: &CloudCatalog) -> impl Iterator<Item = (String, &Published
     components.flat_map(|component| {
         component.ports.iter().filter_map(|port| match &port.expose {
             Expose::NodePort(published) => Some((format!("{}/{}", component.name, port.name), published)),
-            Expose::Cluster | Expose::None => None,
+            Expose::Cluster | Expose::Callers | Expose::None => None,
         })
     })
 }

@@ -45,7 +45,7 @@ pub(crate) fn policies(blueprint: &Blueprint, node_addresses: &[String]) -> Vec<
     policies
 }
 
-/// What the cloud's own pods may: its members all, its callers what its Service carries.
+/// What the cloud's own pods may: its members all, its callers what is not for its members alone.
 fn from_cloud(
     blueprint: &Blueprint,
     plan: &ComponentPlan,
@@ -70,7 +70,7 @@ fn from_cloud(
             }]),
         }),
     };
-    let carried = ports(plan, |port| port.in_service);
+    let carried = ports(plan, |port| port.for_callers);
     // No ports would be all of them.
     if let (Some(callers), false) = (callers, carried.is_empty()) {
         rules.push(rule(pods(callers), Some(carried)));
