@@ -197,6 +197,7 @@ own_certificate() {
 larger_profile() {
     local before
     trap 'patch "{\"spec\":{\"profile\":null}}"; until_true 120 settled' EXIT
+    until_true 120 settled
     before=$(kubectl get pods -n "$namespace" -o name | sort)
     patch '{"spec":{"profile":"full"}}' && until_true 60 says Accepted '^False.*(vote|members)'
     [[ $(kubectl get pods -n "$namespace" -o name | sort) == "$before" ]]
