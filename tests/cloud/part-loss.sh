@@ -49,8 +49,8 @@ new_server_boots() {
     client demo server delete --wait after-loss
 }
 northbound_things() {
-    kubectl exec -n "$namespace" ovn-nb-0 -- ovn-nbctl --timeout=20 --bare --columns=name list Logical_Switch -- --bare --columns=name list Logical_Router \
-        -- --bare --columns=name list Logical_Switch_Port -- --bare --columns=external_ip,logical_ip list NAT | grep . | sort
+    kubectl exec -n "$namespace" ovn-nb-0 -- ovn-nbctl --timeout=20 --bare -- --columns=name list Logical_Switch -- --columns=name list Logical_Router \
+        -- --columns=name list Logical_Switch_Port -- --columns=external_ip,logical_ip list NAT | grep . | sort
 }
 northbound_lost() {
     northbound_things >"$out/northbound.before"
