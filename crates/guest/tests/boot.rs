@@ -182,7 +182,7 @@ fn first_boot(directory: &Path, disk: &Path, key_sha256: &str, key_md5: &str, dh
     assert!(console.contains("GUEST-POWEROFF"), "{console}");
 }
 
-/// What suites made for CirrOS call in a guest, as they call it.
+/// What suites made for `CirrOS` call in a guest, as they call it.
 fn has_what_test_suites_ask_for(directory: &Path) {
     for (command, answer) in [
         ("sudo whoami", "root"),
