@@ -23,7 +23,7 @@ longest_silence() {
 }
 # lost_with_its_volume COMPONENT SECONDS: it goes, and comes back by itself; no guest is silent for longer.
 lost_with_its_volume() {
-    local silence pinging log=$out/$1.ping
+    local silence log=$out/$1.ping
     ping -i 0.2 -W 1 "$(address)" >"$log" 2>&1 &
     pinging=$!
     trap 'kill -INT $pinging 2>/dev/null || true' EXIT
