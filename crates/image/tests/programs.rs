@@ -57,12 +57,11 @@ fn what_some_requests_want_is_of_a_package_of_its_image() {
                     .flat_map(|part| part.paths.iter().map(|path| (part.package.clone(), path.clone()))),
             );
         }
-        for Here { program, package, r#for, .. } in wanted {
+        for Here { program, package, r#for: need, .. } in wanted {
             let taken = |(of, path): &(String, String)| of == package && program.starts_with(path.as_str());
             assert!(
                 packages.contains(package) || paths.iter().any(taken),
-                "{program} of {package} is not in {image}: {}",
-                r#for
+                "{program} of {package} is not in {image}: {need}"
             );
         }
     }
