@@ -94,9 +94,10 @@ wrong_value_harms_nobody() {
 # Options that services take while they run, of every service.
 live_options='{"keystone":{"config":{"DEFAULT":{"debug":true}}},"glance":{"config":{"DEFAULT":{"debug":true}}},"placement":{"config":{"DEFAULT":{"debug":true}}},
   "nova":{"config":{"DEFAULT":{"debug":true},"libvirt":{"live_migration_completion_timeout":801}}},"neutron":{"config":{"DEFAULT":{"debug":true}}}}'
-# Whoever has such options: component and the directory that it follows.
+# Whoever has such options: pod and the directory that it follows. The filler starts a program when a database is lost, and reads them then.
 following() {
-    kubectl get pods -n "$namespace" -o json | jq -r '.items[] | select(.metadata.deletionTimestamp | not) | .metadata.name as $pod |
+    kubectl get pods -n "$namespace" -o json | jq -r '.items[] | select(.metadata.deletionTimestamp | not) |
+        select(.metadata.labels["oaas.dev/component"] != "neutron-ovn-filler") | .metadata.name as $pod |
         .spec.containers[0].volumeMounts[] | select(.name == "live" and (.mountPath | endswith(".conf.d"))) | "\($pod) \(.mountPath)"'
 }
 # Each pod of the cloud but those of jobs, by what a restart would change.
