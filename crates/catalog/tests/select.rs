@@ -136,7 +136,7 @@ fn what_another_service_needs_cannot_be_off() {
         lines,
         [
             "galera is off, but glance, keystone, neutron, nova, placement need it",
-            "memcached is off, but glance, horizon, keystone, neutron, nova, placement need it",
+            "memcached is off, but horizon, keystone, nova need it",
         ]
     );
     let mut without = facts("2026.1");
