@@ -65,7 +65,6 @@ refused_by_the_operator() {
         jq -e '.status.conditions[] | select(.type == "Accepted") | .status == "False" and (.message | test("galera"))' >/dev/null
 }
 memcached_goes() {
-    local pid
     # shellcheck disable=SC2046
     kill -KILL $(programs memcached-0)
     sleep 10
