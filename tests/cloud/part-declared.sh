@@ -161,8 +161,8 @@ people_from_secrets() {
     }
     until_true 120 as_alice 'a pass word'
     as_alice 'a pass word' >"$home/token"
-    compute=$(kubectl get oscloud -n "$namespace" demo -o 'jsonpath={.status.endpoints.compute}')
-    has_key() { curl --silent --fail --cacert "$(ca)" -H "X-Auth-Token: $(cat "$home/token")" "${compute%/}/os-keypairs" | grep -q from-secret; }
+    compute=$(client admin endpoint list --interface public --service nova -f value -c URL)
+    has_key() { curl --silent --fail --cacert "$(ca)" -H "X-Auth-Token: $(cat "$home/token")" "$compute/os-keypairs" | grep -q from-secret; }
     until_true 60 has_key
     # Who has no Secret of his own gets a password, and may be told it.
     oaas credentials --user bob | grep -q .

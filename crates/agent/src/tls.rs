@@ -4,9 +4,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use oaas_feedback::{Explain, Kind};
+use rustls::client::WebPkiServerVerifier;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, InvalidDnsNameError, PrivateKeyDer, ServerName};
-use rustls::{ClientConfig, RootCertStore};
+use rustls::pki_types::{CertificateDer, InvalidDnsNameError, PrivateKeyDer, ServerName, UnixTime};
+use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 use snafu::{ResultExt as _, Snafu, ensure};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
@@ -38,6 +40,14 @@ pub enum Error {
         path: PathBuf,
         /// Why.
         source: rustls::Error,
+    },
+    /// The CA cannot verify anybody.
+    #[snafu(display("failed to verify by the CA {}", path.display()))]
+    Verifier {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: rustls::client::VerifierBuilderError,
     },
     /// The own certificate or key cannot be read.
     #[snafu(display("failed to read {}", path.display()))]
@@ -97,7 +107,7 @@ impl Explain for Error {
 
     fn hint(&self) -> Option<String> {
         match self {
-            Self::ReadCa { .. } | Self::NoCa { .. } | Self::Trust { .. } => Some(
+            Self::ReadCa { .. } | Self::NoCa { .. } | Self::Trust { .. } | Self::Verifier { .. } => Some(
                 "the file comes from the Secret with the cloud's CA, which the operator makes".to_owned(),
             ),
             _ => None,
@@ -133,7 +143,59 @@ pub fn client(ca: &Path) -> Result<Arc<ClientConfig>, Error> {
     Ok(Arc::new(ClientConfig::builder().with_root_certificates(roots(ca)?).with_no_client_auth()))
 }
 
-/// The same with a certificate of its own.
+/// A TLS client that trusts one CA file alone, and takes any server for the one of this name: a name of the domain name
+/// system or an address. For who asks an address that the certificate does not have, as a probe within a pod does.
+pub fn client_of(ca: &Path, name: &str) -> Result<ClientConfig, Error> {
+    let verifier =
+        WebPkiServerVerifier::builder(Arc::new(roots(ca)?)).build().context(VerifierSnafu { path: ca })?;
+    let name = ServerName::try_from(name.to_owned()).context(NameSnafu { name })?;
+    let named = Arc::new(Named { verifier, name });
+    Ok(ClientConfig::builder().dangerous().with_custom_certificate_verifier(named).with_no_client_auth())
+}
+
+/// Verifies all of a certificate as ever, but for its own name instead of that of the connection.
+#[derive(Debug)]
+struct Named {
+    verifier: Arc<WebPkiServerVerifier>,
+    name: ServerName<'static>,
+}
+
+impl ServerCertVerifier for Named {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        self.verifier.verify_server_cert(end_entity, intermediates, &self.name, ocsp_response, now)
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.verifier.verify_tls12_signature(message, certificate, signature)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.verifier.verify_tls13_signature(message, certificate, signature)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.verifier.supported_verify_schemes()
+    }
+}
+
+/// A TLS client that trusts one CA file alone and shows a certificate of its own.
 fn client_as(files: &TlsFiles) -> Result<Arc<ClientConfig>, Error> {
     let (cert, key) = (&files.cert, &files.key);
     let chain = CertificateDer::pem_file_iter(cert)
