@@ -67,6 +67,7 @@ edit_everything() {
     time until_true 60 all_in_force
 }
 every_option_changes_at_once() {
+    trap 'edit "$no_option"' EXIT
     bystanders >"$out/bystanders.before"
     grep -q galera "$out/bystanders.before"
     traffic every-option -- bash -c 'set -euo pipefail; edit_everything'
@@ -132,6 +133,7 @@ logs_debug() {
     grep -q ' DEBUG ' "$out/live.log"
 }
 live_options_are_taken() {
+    trap 'edit "$no_option"' EXIT
     all_pods >"$out/pods.before"
     [[ $(following | wc -l) -ge 12 ]] || { following; return 1; }
     traffic live-options -- bash -c 'set -euo pipefail; take_and_give_back'
