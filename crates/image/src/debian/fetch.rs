@@ -232,7 +232,8 @@ fn explain(source: process::Error, batch: &[&Wanted<'_>], mirrors: &Mirrors) -> 
             said.lines().any(|l| names.iter().any(|n| l.contains(n)) && marks.iter().any(|m| l.contains(m)))
         })
     };
-    if let Some(p) = about(&["404"]) {
+    // With what apt puts around it: a port may have these digits too.
+    if let Some(p) = about(&["  404 "]) {
         return Error::Gone {
             name: p.name.into(),
             version: p.version.into(),
