@@ -46,7 +46,8 @@ another_domain_logs_in() {
         "roleAssignments":[{"user":"corp/alice","role":"member","project":"corp/sales"}]}}}'
     offers_a_domain() { curl -ksS "$(dashboard)/auth/login/" | grep -q '<option value="corp"'; }
     until_true 120 offers_a_domain
-    alice_logs_in() { oaas credentials --user corp/alice | sed -n 's/^ *password: *//p' | tr -d '"\n' | dashboard_login "$out/alice.jar" alice corp; }
+    # The CA that is written beside what is printed goes into a directory of the tests, and none of this machine's.
+    alice_logs_in() { HOME=$(realpath "$out") XDG_CONFIG_HOME='' oaas credentials --user corp/alice | sed -n 's/^ *password: *//p' | tr -d '"\n' | dashboard_login "$out/alice.jar" alice corp; }
     until_true 60 alice_logs_in || alice_logs_in
     dashboard_knows "$out/alice.jar"
     kubectl get secret -n "$namespace" demo-password-g1 -o 'jsonpath={.data.password}' | base64 -d | dashboard_login "$out/demo.jar" demo Default
