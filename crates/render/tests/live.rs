@@ -4,7 +4,8 @@ mod support;
 
 use oaas_plan::{Blueprint, ComponentPlan, Effect};
 use oaas_render::text;
-use support::Cloud;
+use serde_json::json;
+use support::{Cloud, changed};
 
 /// What the catalog's services would do on an edit of `spec.services`, as the plan says it of components.
 fn told(cloud: &mut Cloud, services: &str) -> Vec<String> {
@@ -120,24 +121,9 @@ fn every_component_with_options_follows_them() {
 #[test]
 fn what_a_group_of_nodes_says_is_not_taken_from_the_common_file() {
     let mut cloud = Cloud::small();
-    let mut other = cloud.nodes[0].clone();
-    other.name = "node2".into();
-    other.labels.insert("disk".into(), "fast".into());
-    cloud.nodes.push(other);
-    let before = cloud.blueprint();
-    cloud.spec.nodes = serde_json::from_str(
-        r#"[{"name": "fast", "selector": {"disk": "fast"}, "config": {"nova": {"DEFAULT": {"debug": true}}}}]"#,
-    )
-    .expect("parses");
-    assert_eq!(cloud.with_inputs(oaas_plan::validate), []);
+    let before = cloud.with_fast_node(&json!({"DEFAULT": {"debug": true}}));
     let after = cloud.blueprint();
-    let rolls: Vec<&String> = after
-        .components
-        .iter()
-        .filter(|(name, plan)| plan.hash != before.components[*name].hash)
-        .map(|(name, _)| name)
-        .collect();
-    assert_eq!(rolls, ["nova-compute"]);
+    assert_eq!(changed(&before, &after), ["nova-compute"]);
     let compute = &after.components["nova-compute"];
     let says = |node: &str, debug: &str| text::write(&compute.node_documents[node]).contains(debug);
     assert!(says("node1", "debug = false") && says("node2", "debug = true"));

@@ -7,9 +7,10 @@ use std::fmt::Write as _;
 
 use k8s_openapi::api::batch::v1::Job;
 use oaas_api::Reason;
-use oaas_plan::{Blueprint, Image, JobState};
+use oaas_plan::{Image, JobState};
 use oaas_render::{Objects, Rendered, text};
-use support::Cloud;
+use serde_json::json;
+use support::{Cloud, changed};
 
 #[test]
 fn a_new_cloud_comes_up_in_this_order() {
@@ -517,12 +518,6 @@ fn members_whose_workload_is_away_are_counted_by_their_volumes() {
     assert_eq!(counted(&cloud).0.len(), 1);
 }
 
-/// Components whose pods are made from something else.
-fn changed<'a>(before: &Blueprint, after: &'a Blueprint) -> Vec<&'a String> {
-    let other = after.components.iter().filter(|(name, plan)| plan.hash != before.components[*name].hash);
-    other.map(|(name, _)| name).collect()
-}
-
 /// What is said of a section under a service's name rolls what reads it, and nothing else.
 #[test]
 fn an_option_of_a_section_changes_what_reads_it() {
@@ -539,16 +534,7 @@ fn an_option_of_a_section_changes_what_reads_it() {
 #[test]
 fn options_of_a_group_of_nodes_are_in_the_files_of_its_nodes() {
     let mut cloud = Cloud::small();
-    let mut other = cloud.nodes[0].clone();
-    other.name = "node2".into();
-    other.labels.insert("disk".into(), "fast".into());
-    cloud.nodes.push(other);
-    let before = cloud.blueprint();
-    cloud.spec.nodes = serde_json::from_str(
-        r#"[{"name": "fast", "selector": {"disk": "fast"}, "config": {"nova": {"libvirt": {"num_pcie_ports": 7}}}}]"#,
-    )
-    .expect("parses");
-    assert_eq!(cloud.with_inputs(oaas_plan::validate), []);
+    let before = cloud.with_fast_node(&json!({"libvirt": {"num_pcie_ports": 7}}));
     let (after, _, rendered) = cloud.rendered();
     assert_eq!(changed(&before, &after), ["nova-compute"]);
     let files = &after.components["nova-compute"].node_documents;

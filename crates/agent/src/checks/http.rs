@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use reqwest::header::HOST;
-use reqwest::{Certificate, Client, Url, redirect};
+use reqwest::{Client, Url, redirect};
 use snafu::ResultExt as _;
 
 use super::error::{Error, HttpSnafu, UnwellSnafu};
@@ -36,10 +36,7 @@ pub(crate) async fn get(text: &str, trust: Option<&TlsTrust>) -> Result<(u16, St
             client.tls_backend_preconfigured(tls::client_of(ca, name)?)
         }
         Some(TlsTrust { ca, server_name: None }) => {
-            let certificates = tls::read_ca(ca)?.into_iter().map(|one| Certificate::from_der(&one));
-            let certificates: Vec<_> =
-                certificates.collect::<Result<_, _>>().context(HttpSnafu { url: text })?;
-            client.tls_certs_only(certificates)
+            client.tls_backend_preconfigured((*tls::client(ca)?).clone())
         }
         None => client.tls_certs_only([]),
     };

@@ -97,6 +97,22 @@ impl Cloud {
         self.with_inputs(oaas_plan::blueprint).expect("plans")
     }
 
+    /// With a second node, in a group of its own whose computes have these options of Nova: section, option, value. Gives
+    /// what was planned with the node and without the options.
+    #[allow(dead_code, reason = "each test is a crate of its own")]
+    pub fn with_fast_node(&mut self, options: &serde_json::Value) -> Blueprint {
+        let mut other = self.nodes[0].clone();
+        other.name = "node2".into();
+        other.labels.insert("disk".into(), "fast".into());
+        self.nodes.push(other);
+        let before = self.blueprint();
+        let group =
+            serde_json::json!([{"name": "fast", "selector": {"disk": "fast"}, "config": {"nova": options}}]);
+        self.spec.nodes = serde_json::from_value(group).expect("parses");
+        assert_eq!(self.with_inputs(oaas_plan::validate), []);
+        before
+    }
+
     /// What is desired.
     #[allow(dead_code)]
     pub fn state(&self) -> DesiredState {
@@ -164,4 +180,11 @@ fn annotations(rendered: &Rendered, name: &str) -> BTreeMap<String, String> {
     let mut all = deployments.chain(stateful_sets).chain(daemon_sets);
     let found = all.find(|metadata| metadata.name.as_deref() == Some(name));
     found.and_then(|metadata| metadata.annotations.clone()).expect("applied, with annotations")
+}
+
+/// Components whose pods are made from something else.
+#[allow(dead_code, reason = "each test is a crate of its own")]
+pub fn changed<'a>(before: &Blueprint, after: &'a Blueprint) -> Vec<&'a String> {
+    let other = after.components.iter().filter(|(name, plan)| plan.hash != before.components[*name].hash);
+    other.map(|(name, _)| name).collect()
 }
