@@ -36,7 +36,8 @@ said = None
 while True:
     if conf.values != said:
         said = conf.values
-        print(who, "has", said["debug"], flush=True)
+        # In one piece: both write to the same file.
+        os.write(1, f"{who} has {said['debug']}\n".encode())
     time.sleep(0.05)
 "#;
 
