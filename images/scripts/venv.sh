@@ -30,6 +30,11 @@ if [ -d "$site/heat_dashboard" ]; then
     cp "$site"/heat_dashboard/local_settings.d/_[0-9]*.py "$dashboard/local_settings.d/"
 fi
 
+# What stevedore asks of all packages at each start of a program is asked once.
+cp "$INPUTS/entry_points.py" "$site/oaas_entry_points.py"
+"$prefix/bin/python" -c 'import oaas_entry_points; oaas_entry_points.write()'
+echo "import oaas_entry_points" > "$site/oaas_entry_points.pth"
+
 # Compiled in one process and sorted, by content and not by time, so that digests repeat and starts are fast.
 # A few templates of code in packages do not compile: they are never imported.
 "$prefix/bin/python" -m compileall -q -j 1 --invalidation-mode unchecked-hash "$site" > /tmp/compile.log 2>&1 || tail -n 5 /tmp/compile.log >&2

@@ -20,6 +20,12 @@ until_true() {
 }
 # The address that `up` printed.
 address() { sed -n 's/^Server .* at \([0-9.]*\) .*/\1/p' "$out/up.log" | head -n 1; }
+# created USER NAME OPTION...: a new server, once it is ACTIVE; else what Nova says of it.
+created() {
+    client "$1" server create "$2" "${@:3}" --wait -f value -c id && return
+    client admin server show "$(field "$1" server "$2" id)" -f json -c OS-EXT-SRV-ATTR:host -c fault | jq -c '{host: .["OS-EXT-SRV-ATTR:host"], fault: .fault.message}'
+    return 1
+}
 # A command in the virtual machine, as `guest_user`, else as the image's own user.
 guest() {
     ssh -i "$out/demo.pem" -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null -o LogLevel=ERROR -o ConnectTimeout=10 -o BatchMode=yes \

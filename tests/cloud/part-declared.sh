@@ -14,6 +14,7 @@ checks_of_declared() {
     check "a second external network is there, and a router takes it" second_external_network
     check "users and keypairs come from Secrets" people_from_secrets
     check "a certificate of one's own is what everything published shows" own_certificate
+    check "a server with UEFI, config drive, ephemeral disk and swap starts" uefi_server_starts
     check "a larger profile is refused while its voters would be more" larger_profile
 }
 

@@ -44,7 +44,7 @@ lost_with_its_volume() {
 # A server made after it is connected: it answers by the address of its router, which knows it by OVN alone.
 new_server_boots() {
     client demo server delete --wait after-loss || true
-    client demo server create --flavor m1.tiny --image oaas-guest --network demo-net --wait after-loss
+    created demo after-loss --flavor m1.tiny --image oaas-guest --network demo-net
     [[ $(field demo server after-loss status) == ACTIVE ]]
     client demo server delete --wait after-loss
 }

@@ -25,7 +25,7 @@ uefi_server_starts() {
     head -c 1M /dev/zero | OS_CLOUD=demo oaas openstack image create --disk-format raw --container-format bare \
         --property hw_firmware_type=uefi uefi -f value -c id
     client admin flavor create --vcpus 1 --ram 256 --disk 1 --ephemeral 1 --swap 16 uefi -f value -c id
-    client demo server create uefi-vm --image uefi --flavor uefi --network demo-net --config-drive True --wait -f value -c id
+    created demo uefi-vm --image uefi --flavor uefi --network demo-net --config-drive True
     id=$(field demo server uefi-vm id)
     name=$(field admin server "$id" OS-EXT-SRV-ATTR:instance_name)
     in_pod "$(running_pod libvirt)" libvirt virsh dumpxml "$name" >"$out/uefi.xml"

@@ -49,8 +49,8 @@ pub struct Service {
     /// What it adds to the main files of other services: what these are told of it.
     #[serde(default)]
     pub contributes: Vec<Contribution>,
-    /// Sections of the main file that some of its components alone read: section → these. What the user says of such a
-    /// section under the service's name goes to them alone; what is said of any other goes to all.
+    /// Sections of the main file, or single options of them as `SECTION.OPTION`, that some of its components alone read: it → these.
+    /// What the user says of such a one under the service's name goes to them alone; what is said of any other goes to all.
     #[serde(default)]
     pub read_by: BTreeMap<String, Vec<String>>,
     /// What the user's options must not be, or need beside them.

@@ -84,6 +84,16 @@ impl Hierarchies {
         }
     }
 
+    /// The file of a cgroup that says how much of busy processors it gets, and what a node's says: eight times as much as each
+    /// session or service of the host. By the kernel's default a node with all its pods has as much as a single shell, and who
+    /// compiles something starves a cloud.
+    pub fn weight(&self) -> (&'static str, &'static str) {
+        match self {
+            Self::V1 { .. } => ("cpu.shares", "8192"),
+            Self::V2 { .. } => ("cpu.weight", "800"),
+        }
+    }
+
     /// 1 or 2.
     pub fn version(&self) -> u8 {
         match self {

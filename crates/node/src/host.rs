@@ -192,10 +192,15 @@ pub(crate) fn make_cgroups(
             .context(FileSnafu { verb: "write", path })
             .context(HostFileSnafu)?;
     }
+    let (weight, value) = hierarchies.weight();
     for directory in &directories {
         fs::create_dir(directory)
             .context(FileSnafu { verb: "make cgroup", path: directory })
             .context(HostFileSnafu)?;
+        let path = directory.join(weight);
+        if path.exists() {
+            fs::write(&path, value).context(FileSnafu { verb: "write", path }).context(HostFileSnafu)?;
+        }
         // A new cgroup of version 1's cpuset tree has no processors and no memory: nothing can run in it.
         for file in ["cpuset.cpus", "cpuset.mems"] {
             let (path, above) = (directory.join(file), directory.parent().unwrap_or(directory).join(file));

@@ -42,7 +42,7 @@ pub(crate) fn variants(
         for group in groups(inputs, node) {
             let of_service = group.config.get(&service.name).filter(|_| service.name != component.name);
             for said in of_service.into_iter().chain(group.config.get(&component.name)) {
-                put_options(inputs, index, said, |_| true, &mut sections);
+                put_options(inputs, index, said, |_, _| true, &mut sections);
             }
         }
         let content = Sensitive::new(Content::Sections(sections));

@@ -76,9 +76,13 @@ pub(crate) fn wanted<'a>(
     own.into_iter().chain(inputs.spec.services.get(&service.name))
 }
 
-/// Whether a component or job is given what is said of a section under its service's name.
-fn reads_section(service: &Service, name: &str, section: &str) -> bool {
-    service.read_by.get(section).is_none_or(|names| names.iter().any(|one| one == name))
+/// Whether a component or job is given what is said of an option under its service's name. One-off work is not: it is
+/// done, and an option of the service makes it no other work. What is said under its own name it gets.
+fn reads(service: &Service, name: &str, section: &str, option: &str) -> bool {
+    let once = service.jobs.iter().any(|job| job.name == name && job.schedule.is_none());
+    let readers =
+        service.read_by.get(&format!("{section}.{option}")).or_else(|| service.read_by.get(section));
+    !once && readers.is_none_or(|names| names.iter().any(|one| one == name))
 }
 
 /// Put the user's options on top of the main file of a component or job.
@@ -90,7 +94,7 @@ pub(crate) fn apply_options(inputs: &Inputs<'_>, service: &Service, name: &str, 
     said.reverse();
     for wanted in said {
         let own = own.is_some_and(|own| std::ptr::eq(own, wanted));
-        let reads = |section: &str| own || reads_section(service, name, section);
+        let reads = |section: &str, option: &str| own || reads(service, name, section, option);
         put_options(inputs, index, &wanted.config, reads, sections);
         put_options(inputs, None, &wanted.unchecked, reads, sections);
     }
@@ -101,11 +105,11 @@ pub(crate) fn put_options(
     inputs: &Inputs<'_>,
     index: Option<&OptionIndex>,
     said: &oaas_api::Sections,
-    reads: impl Fn(&str) -> bool,
+    reads: impl Fn(&str, &str) -> bool,
     target: &mut Sections,
 ) {
-    for (section, options) in said.iter().filter(|(section, _)| reads(section)) {
-        for (option, value) in options {
+    for (section, options) in said {
+        for (option, value) in options.iter().filter(|(option, _)| reads(section, option)) {
             // A service that finds both names takes the newer, which the catalog may have written.
             let present = index.and_then(|index| index.present(section, option));
             let (section, option) = present.unwrap_or((section.as_str(), option.as_str()));

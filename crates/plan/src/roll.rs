@@ -3,7 +3,7 @@
 //! Kubernetes leaves the pods of daemon sets alone when their template changes (`OnDelete`): a node's switch, its
 //! virtual machines and its agents hang on each other, and only we know how.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 /// A pod that starts holds the other workloads of its node up for so long; after that it is broken, and perhaps by what
@@ -16,6 +16,8 @@ const STARTS: Duration = Duration::from_mins(10);
 pub struct NodeWorkload {
     /// Its name.
     pub name: String,
+    /// Does another of the nodes' workloads need it? Then nothing else goes on where it does.
+    pub carries: bool,
     /// The hash of the template that new pods of it get.
     pub wanted: String,
     /// Nodes that should have a pod and have none.
@@ -63,18 +65,21 @@ impl NodeWorkload {
 }
 
 /// The pods to delete now, so that their successors come: of each workload one at a time, and none while another of its
-/// pods is on its way; on each node one at a time. Pods that are not ready go first: they serve nobody.
+/// pods is on its way; on each node one at a time, but those that carry no other, which may go together. Pods that are not
+/// ready go first: they serve nobody.
 pub fn roll(workloads: &[NodeWorkload]) -> Vec<&NodePod> {
-    let mut taken = BTreeSet::new();
+    // Node → does what was chosen there carry others?
+    let mut taken: BTreeMap<&str, bool> = BTreeMap::new();
     let mut chosen = Vec::new();
     for workload in workloads.iter().filter(|workload| !workload.is_rolling()) {
-        let busy = |node: &str| workloads.iter().any(|other| other.keeps_busy(node));
-        let outdated = workload
-            .pods
-            .iter()
-            .filter(|pod| !workload.is_new(pod) && !taken.contains(&pod.node) && !busy(&pod.node));
+        let is_free = |node: &str| {
+            let in_the_way = |carries: bool| carries || workload.carries;
+            let busy = workloads.iter().any(|other| in_the_way(other.carries) && other.keeps_busy(node));
+            !busy && !taken.get(node).is_some_and(|carries| in_the_way(*carries))
+        };
+        let outdated = workload.pods.iter().filter(|pod| !workload.is_new(pod) && is_free(&pod.node));
         if let Some(next) = outdated.min_by_key(|pod| (pod.ready, &pod.node)) {
-            taken.insert(next.node.clone());
+            *taken.entry(&next.node).or_default() |= workload.carries;
             chosen.push(next);
         }
     }
@@ -103,6 +108,7 @@ mod tests {
     fn workload(name: &str, hashes: &[&str]) -> NodeWorkload {
         NodeWorkload {
             name: name.into(),
+            carries: name != "agent",
             wanted: "new".into(),
             missing: BTreeSet::new(),
             pods: (1..).zip(hashes).map(|(node, hash)| pod(name, node, hash)).collect(),
@@ -158,6 +164,19 @@ mod tests {
         assert_eq!(names(&[switch.clone(), guests.clone()]), [""; 0]);
         switch.pods[0].age = STARTS;
         assert_eq!(names(&[switch, guests]), ["guests-1-old"]);
+    }
+
+    #[test]
+    fn those_that_carry_no_other_go_together() {
+        let agent = || workload("agent", &["old"]);
+        assert_eq!(names(&[agent(), agent()]).len(), 2);
+        assert_eq!(names(&[agent(), agent(), workload("switch", &["old"])]), ["agent-1-old", "agent-1-old"]);
+        assert_eq!(names(&[workload("switch", &["old"]), agent()]), ["switch-1-old"]);
+        let mut starts = workload("agent", &["new"]);
+        starts.pods[0].ready = false;
+        starts.pods[0].age = Duration::ZERO;
+        assert_eq!(names(&[starts.clone(), agent()]), ["agent-1-old"]);
+        assert_eq!(names(&[starts, workload("switch", &["old"])]), [""; 0]);
     }
 
     #[test]

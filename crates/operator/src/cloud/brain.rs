@@ -20,6 +20,7 @@ use super::acting::{AGAIN, Access, Declared, Inside, LIMIT, Registrations, SOON}
 use super::decide::{Make, Plan, World, decide};
 use super::generate::{Values, generate};
 use super::known::DATABASE_LIVED;
+use super::memo::Memo;
 use super::status::{component_statuses, not_applied, status};
 use crate::actions::{ActionError, ActionRequest};
 use crate::apply::Applied;
@@ -47,13 +48,14 @@ pub struct CloudBrain {
     revision: String,
     client: Client,
     inside: Mutex<HashMap<String, Arc<Inside>>>,
+    memo: Memo,
 }
 
 impl CloudBrain {
     /// With what is known of services and releases, the images there are, and the cluster that it runs in.
     pub fn new(catalog: Catalog, images: Images, cluster: Cluster, client: Client) -> Self {
         let revision = oaas_plan::revision(&images);
-        Self { catalog, images, cluster, revision, client, inside: Mutex::default() }
+        Self { catalog, images, cluster, revision, client, inside: Mutex::default(), memo: Memo::default() }
     }
 
     fn inside(&self, cloud: &OpenStack) -> Arc<Inside> {
@@ -70,6 +72,7 @@ impl CloudBrain {
             images: &self.images,
             cluster: &self.cluster,
             generate: &generate,
+            memo: Some(&self.memo),
         };
         decide(&world, observed, &seen)
     }
@@ -239,6 +242,7 @@ mod tests {
             images: &images,
             cluster: &Cluster::default(),
             generate: &|_, _| Ok(Values::new()),
+            memo: None,
         };
         let plan = decide(&world, &observed, &Seen::default());
         decision(plan, &observed)

@@ -26,6 +26,7 @@ use super::content;
 use super::credentials::{Secured, Unsecured, secure};
 use super::generate::Generate;
 use super::known::{Known, accepted};
+use super::memo::{Memo, Thought, without_progress};
 use super::rolls;
 use crate::brain::Doomed;
 use crate::observe::Observed;
@@ -116,6 +117,8 @@ pub struct World<'a> {
     pub cluster: &'a Cluster,
     /// Makes missing secrets.
     pub generate: Generate<'a>,
+    /// What was planned before; nothing where one plan is all.
+    pub memo: Option<&'a Memo>,
 }
 
 /// A resource that can be done.
@@ -165,7 +168,8 @@ fn planned<'a>(
         Unsecured::Lost(lost) => Verdict::CredentialsLost(lost),
         Unsecured::Failed(why) => Verdict::Failed(why),
     })?;
-    let inputs = Inputs { credentials: &secured.credentials, ..inputs };
+    let settled = without_progress(&known.observed);
+    let inputs = Inputs { credentials: &secured.credentials, observed: &settled, ..inputs };
     let unplanned = |error: oaas_plan::PlanError| {
         Verdict::Refused(vec![Problem {
             reason: Reason::Invalid,
@@ -174,12 +178,18 @@ fn planned<'a>(
             hint: None,
         }])
     };
-    let mut blueprint = oaas_plan::blueprint(&inputs).map_err(unplanned)?;
+    let think = || {
+        Ok(Thought {
+            blueprint: oaas_plan::blueprint(&inputs)?,
+            state: oaas_plan::desired_state(&inputs, &oaas_render::templates)?,
+            warnings: oaas_plan::warnings(&inputs),
+        })
+    };
+    let thought = world.memo.map_or_else(think, |memo| memo.recall(&inputs, think));
+    let Thought { mut blueprint, state, warnings } = thought.map_err(unplanned)?;
     if known.observed.components.is_empty() {
         refuse(oaas_plan::too_large(&inputs, &blueprint))?;
     }
-    let state = oaas_plan::desired_state(&inputs, &oaas_render::templates).map_err(unplanned)?;
-    let warnings = oaas_plan::warnings(&inputs);
     oaas_render::keep_images(&mut blueprint, &known.observed);
     Ok(Planned { spec, blueprint, state, secured, warnings })
 }
@@ -224,7 +234,7 @@ fn made(known: &Known, observed: &Observed, planned: Planned<'_>, changes: Vec<C
     let hash = state.hash();
     let stored = Stored { state, changes, spec: spec.clone() };
     let rendered = rendered(known, &blueprint, &gates, &secured, &stored);
-    let mut rolls = rolls::rolls(observed, &rendered.apply.daemon_sets, &known.nodes);
+    let mut rolls = rolls::rolls(observed, &rendered.apply.daemon_sets, &blueprint.components, &known.nodes);
     rolls.extend(rolls::stuck(observed, &rendered.apply.stateful_sets));
     Make {
         access: access(&blueprint, credentials),
@@ -334,6 +344,7 @@ mod tests {
         images: Images,
         cluster: Cluster,
         observed: Observed,
+        memo: Memo,
     }
 
     fn cloud(spec: &serde_json::Value) -> OpenStack {
@@ -357,7 +368,7 @@ mod tests {
             let images =
                 of_services.chain(of_releases).map(|name| (name.clone(), Image::opaque(name))).collect();
             let observed = Observed::of(Arc::new(cloud(spec)));
-            Self { catalog, images, cluster: Cluster::default(), observed }
+            Self { catalog, images, cluster: Cluster::default(), observed, memo: Memo::default() }
         }
 
         fn decide(&self) -> Plan {
@@ -365,6 +376,7 @@ mod tests {
                 catalog: &self.catalog,
                 images: &self.images,
                 cluster: &self.cluster,
+                memo: Some(&self.memo),
                 generate: &|spec, former| match spec.kind {
                     CredentialKind::Authority { .. } | CredentialKind::Certificate { .. } => {
                         generate(spec, former, self.observed.now.into())

@@ -10,6 +10,7 @@ pub mod decide;
 pub mod facts;
 pub mod generate;
 pub mod known;
+pub mod memo;
 pub mod rolls;
 pub mod status;
 

@@ -7,22 +7,37 @@ use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::{DaemonSet, StatefulSet};
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
-use oaas_plan::{Node, NodePod, NodeWorkload};
+use oaas_catalog::Need;
+use oaas_plan::{ComponentPlan, Node, NodePod, NodeWorkload};
 use oaas_render::ANNOTATION_PODS;
 
 use super::facts::seen;
 use crate::brain::Doomed;
 use crate::observe::{Observed, is_ready};
 
-/// The pods that are made anew now. `wanted` are the daemon sets as they are applied.
-pub fn rolls(observed: &Observed, wanted: &[DaemonSet], nodes: &[Node]) -> Vec<Doomed> {
+/// The pods that are made anew now. `wanted` are the daemon sets as they are applied, made from these
+/// components.
+pub fn rolls(
+    observed: &Observed,
+    wanted: &[DaemonSet],
+    components: &BTreeMap<String, ComponentPlan>,
+    nodes: &[Node],
+) -> Vec<Doomed> {
+    let carries = |name: &String| {
+        let on_nodes = wanted.iter().filter_map(|other| components.get(&other.name_any()));
+        on_nodes
+            .flat_map(|other| &other.needs)
+            .any(|need| matches!(need, Need::Ready(needed) if needed == name))
+    };
     let workloads: Vec<NodeWorkload> = wanted
         .iter()
         .filter_map(|wanted| {
             let live = observed.daemon_sets.iter().find(|live| live.name_any() == wanted.name_any())?;
             let status = live.status.as_ref()?;
             let hash = settled(live.as_ref(), wanted, status.observed_generation)?;
-            Some(workload(observed, live, hash, status.desired_number_scheduled, nodes))
+            let carries = carries(&live.name_any());
+            let found = workload(observed, live, hash, status.desired_number_scheduled, nodes);
+            Some(NodeWorkload { carries, ..found })
         })
         .collect();
     oaas_plan::roll(&workloads).into_iter().map(|pod| doomed(pod.name.clone(), pod.uid.clone())).collect()
@@ -85,7 +100,7 @@ fn workload(observed: &Observed, live: &DaemonSet, hash: &str, desired: i32, nod
         .collect();
     let lives = |pod: &NodePod| nodes.iter().any(|node| node.name == pod.node && node.ready);
     let pods = all.iter().filter(|pod| lives(pod)).cloned().collect();
-    NodeWorkload { name: live.name_any(), wanted: hash.to_owned(), missing, pods }
+    NodeWorkload { name: live.name_any(), wanted: hash.to_owned(), missing, pods, ..NodeWorkload::default() }
 }
 
 fn selects(selector: &BTreeMap<String, String>, labels: &BTreeMap<String, String>) -> bool {
@@ -171,7 +186,7 @@ mod tests {
     }
 
     fn rolled(live: DaemonSet, pods: Vec<Pod>) -> Vec<String> {
-        let doomed = rolls(&observed(live, pods), &[daemon_set("new", 1)], &nodes());
+        let doomed = rolls(&observed(live, pods), &[daemon_set("new", 1)], &BTreeMap::new(), &nodes());
         doomed.into_iter().map(|one| format!("{} {} {}", one.kind, one.name, one.uid)).collect()
     }
 
