@@ -116,6 +116,12 @@ def _install(directory, address):
                 signal.signal(green_signal, on_signal)
             begin()
             os.register_at_fork(after_in_child=after_fork)
+            # uWSGI forks in its own way, and says so by this hook (uwsgi, `plugins/python/python_plugin.c`).
+            try:
+                import uwsgi
+            except ImportError:
+                return
+            uwsgi.post_fork_hook = after_fork
 
     def wrap(cfg):
         call = cfg.ConfigOpts.__call__

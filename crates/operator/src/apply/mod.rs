@@ -5,7 +5,7 @@
 //! deletion of what is ours and no longer desired.
 //!
 //! # Guarantees
-//! - What is as desired is not written: each desired field has its value *and* the annotation holds the hash of all of
+//! - What is as desired is not written, nor compared again before one of both is another: each desired field has its value *and* the annotation holds the hash of all of
 //!   them. (The hash alone would miss what others changed; the fields alone would miss one that was taken away.)
 //! - `replicas` is never applied by the main field manager; a second one sets it when the object is created and while
 //!   it is pinned, and never lets go of it.
@@ -26,8 +26,8 @@ mod subset;
 mod told;
 mod uses;
 
-use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures::{StreamExt, stream};
@@ -186,12 +186,22 @@ pub struct Applier {
     cache: Arc<Cache>,
     fence: Fence,
     metrics: Arc<Metrics>,
+    as_desired: Arc<Mutex<BTreeMap<(String, Key), Seen>>>,
+}
+
+/// What was compared and found to be as desired: what was desired of an object, and the version that it had.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Seen {
+    hash: String,
+    replicas: Replicas,
+    recorded: Option<(&'static str, String)>,
+    version: u64,
 }
 
 impl Applier {
     /// An applier that reads from `cache` and writes while `fence` is open.
     pub fn new(client: Client, cache: Arc<Cache>, fence: Fence, metrics: Arc<Metrics>) -> Self {
-        Self { client, cache, fence, metrics }
+        Self { client, cache, fence, metrics, as_desired: Arc::default() }
     }
 
     /// Applies `objects`; then deletes what carries the owner's labels and is neither in `objects` nor in `held` (what exists and shall
@@ -202,6 +212,7 @@ impl Applier {
         let mut keep: BTreeSet<Key> = all.iter().map(|object| object.key.clone()).collect();
         let held = desired(held, &owner.namespace, &[]);
         keep.extend(held.iter().map(|object| object.key.clone()));
+        self.as_desired().retain(|(namespace, key), _| *namespace != owner.namespace || keep.contains(key));
         let mut applied = Applied::default();
         // Pods start when their workload exists, so what they mount and whom they call comes first.
         let (runs, rest): (Vec<_>, Vec<_>) =
@@ -348,13 +359,31 @@ impl Applier {
     /// Whether something was written.
     async fn bring_about(&self, owner: &Owner, object: &Desired) -> Result<bool, WriteError> {
         let Some(kind) = self.cache.kind(&object.resource.kind) else { return Ok(false) };
+        let seen = kind.version(&owner.namespace, &object.key.name).map(|version| Seen {
+            hash: object.hash.clone(),
+            replicas: object.replicas,
+            recorded: object.recorded.clone(),
+            version,
+        });
+        let place = (owner.namespace.clone(), object.key.clone());
+        let known = |seen: &Seen| self.as_desired().get(&place) == Some(seen);
+        if seen.as_ref().is_some_and(known) {
+            return Ok(false);
+        }
         let live = kind.live(&owner.namespace, &object.key.name);
         let answer = self.write_one(Some(&owner.namespace), object, live.as_ref()).await?;
         let wrote = answer.is_some();
         if let Some(answer) = answer {
             kind.wrote(&answer);
+            self.as_desired().remove(&place);
+        } else if let Some(seen) = seen {
+            self.as_desired().insert(place, seen);
         }
         Ok(wrote)
+    }
+
+    fn as_desired(&self) -> std::sync::MutexGuard<'_, BTreeMap<(String, Key), Seen>> {
+        self.as_desired.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Writes one object if it is not as desired in `live`; the answer if something was written.

@@ -35,6 +35,8 @@ pub trait Watched: Send + Sync {
     fn resource(&self) -> &ApiResource;
     /// The newest known state of an object.
     fn live(&self, namespace: &str, name: &str) -> Option<Value>;
+    /// The version of that state: with another one, something of it is another.
+    fn version(&self, namespace: &str, name: &str) -> Option<u64>;
     /// All objects that carry the label of a cloud.
     fn metas(&self, namespace: &str, cloud: &str) -> Vec<LiveMeta>;
     /// Takes the API server's answer to a write, until the watch has caught up.
@@ -132,6 +134,10 @@ impl<K: Kind> Watched for Cached<K> {
         self.get(namespace, name).map(|object| {
             serde_json::to_value(object.as_ref()).expect("Kubernetes objects are plain data with text keys")
         })
+    }
+
+    fn version(&self, namespace: &str, name: &str) -> Option<u64> {
+        self.get(namespace, name).map(|object| version(object.as_ref()))
     }
 
     fn metas(&self, namespace: &str, cloud: &str) -> Vec<LiveMeta> {
