@@ -126,7 +126,7 @@ impl Brain for Simple {
         let members = observed.components.first().and_then(|component| component.spec.replicas).unwrap_or(1);
         let wanted = Wanted { apply: objects(&observed.cloud, members.into()), held: Objects::default() };
         let nodes = facts::nodes(observed.nodes.iter().map(AsRef::as_ref));
-        let delete = rolls::rolls(observed, &wanted.apply.daemon_sets, &nodes);
+        let delete = rolls::rolls(observed, &wanted.apply.daemon_sets, &BTreeMap::new(), &nodes);
         Decision {
             ledger: Some(BTreeMap::from([("seen".into(), observed.cloud.spec.release.clone())])),
             objects: (!observed.cloud.spec.paused).then_some(wanted),
