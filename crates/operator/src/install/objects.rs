@@ -150,7 +150,7 @@ pub(super) fn deployment(options: &InstallOptions) -> Deployment {
                         "livenessProbe": probe("/healthz", 10, 3),
                         "readinessProbe": probe("/readyz", 2, 2),
                         "resources": {
-                            "requests": { "cpu": "100m", "memory": "40Mi" },
+                            "requests": { "cpu": "50m", "memory": "40Mi" },
                             "limits": { "memory": options.memory_limit },
                         },
                         "securityContext": {
