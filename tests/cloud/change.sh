@@ -24,7 +24,7 @@ traffic() {
     shift
     mkdir -p "$home"
     HOME=$(realpath "$home") XDG_CONFIG_HOME='' oaas credentials >"$home/clouds.yaml"
-    # In a debugger's build it takes half a core from the cloud that it asks.
+    # A debugger's build takes more of the processors from the cloud that it asks.
     cargo run --release --locked --quiet --package oaas-traffic -- --clouds "$home/clouds.yaml" --cloud demo --json "$out/traffic-$name.json" "$@"
 }
 # Every pod of these components, but those on their way out, has the line in the file: `has_line COMPONENT FILE LINE…`.
@@ -45,7 +45,7 @@ settled() {
 }
 all_in_force() {
     local component file line
-    # Each question takes a quarter of a second of a core, from what rolls.
+    # Each question takes of the processors that the rolling pods need.
     settled || { sleep 2; return 1; }
     while read -r component file line; do
         has_line "$component" "$file" "$line" </dev/null || return 1
