@@ -23,6 +23,7 @@ pub mod global;
 pub mod guest;
 pub mod host;
 pub mod kubernetes;
+pub mod lock;
 pub mod names;
 pub mod progress;
 pub mod reach;

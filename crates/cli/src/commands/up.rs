@@ -7,8 +7,8 @@
 //! stopped, and changes nothing where all is done.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::{File, TryLockError};
-use std::io::{ErrorKind, Read, Write};
+use std::fs::File;
+use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -25,6 +25,7 @@ use snafu::{ResultExt, Snafu};
 
 use crate::bringup::{self, Waited};
 use crate::context::Context;
+use crate::lock::{self, Lock};
 use crate::report::Failure;
 use crate::{external, fit, guest, host, reach, wanted};
 
@@ -326,20 +327,9 @@ fn lock(options: &oaas_node::Options) -> Result<File, Error> {
     let layout = options.layout();
     std::fs::create_dir_all(layout.root()).context(LockSnafu { path: layout.root() })?;
     let path = layout.root().join("up.lock");
-    let open = File::options().create(true).truncate(false).read(true).write(true).open(&path);
-    let mut file = open.context(LockSnafu { path: &path })?;
-    match file.try_lock() {
-        Ok(()) => {
-            let pid = std::process::id().to_string();
-            file.set_len(0).and_then(|()| file.write_all(pid.as_bytes())).context(LockSnafu { path })?;
-            Ok(file)
-        }
-        Err(TryLockError::WouldBlock) => {
-            let mut pid = String::new();
-            file.read_to_string(&mut pid).context(LockSnafu { path })?;
-            BusySnafu { instance: options.instance.to_string(), pid }.fail()
-        }
-        Err(TryLockError::Error(source)) => Err(Error::Lock { path, source }),
+    match lock::take(&path).context(LockSnafu { path })? {
+        Lock::Ours(file) => Ok(file),
+        Lock::Held(pid) => BusySnafu { instance: options.instance.to_string(), pid }.fail(),
     }
 }
 
