@@ -8,7 +8,7 @@ use super::error::{Error, UnwellSnafu};
 use super::processes::{look, stopped};
 
 pub(super) fn ask(probe: &AnsweredProbe, roots: &[i32], silence: Option<Duration>) -> Result<(), Error> {
-    let what = match stopped(&look(roots, None)?) {
+    let what = match stopped(&look(roots)?) {
         Some(stopped) => Some(stopped),
         None => judge(probe, silence),
     };

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
+use std::time::{Duration, Instant};
 
 use super::error::Error;
 
@@ -30,6 +31,31 @@ impl Seen {
     }
 }
 
+/// Which process holds which connection to the bus. The kernel walks its table of all connections of the machine for whoever
+/// reads `/proc/<pid>/net/tcp`, which takes milliseconds: who holds a connection that was seen before is not asked again so soon.
+#[derive(Debug, Default)]
+pub(super) struct Connections(BTreeMap<(i32, u64), (u64, Instant)>);
+
+impl Connections {
+    /// For so long a socket that a process keeps counts as established.
+    const GOOD: Duration = Duration::from_secs(60);
+
+    /// Whether the process holds an established connection to a remote port.
+    fn held(&mut self, pid: i32, born: u64, port: u16) -> Result<bool, Error> {
+        let sockets = sockets(pid)?;
+        let known = self.0.get(&(pid, born));
+        if known.is_some_and(|(inode, since)| since.elapsed() < Self::GOOD && sockets.contains(inode)) {
+            return Ok(true);
+        }
+        let found = established(pid, port)?.into_iter().find(|inode| sockets.contains(inode));
+        match found {
+            Some(inode) => self.0.insert((pid, born), (inode, Instant::now())),
+            None => self.0.remove(&(pid, born)),
+        };
+        Ok(found.is_some())
+    }
+}
+
 /// In words, which of some processes is stopped.
 pub(super) fn stopped(seen: &[Seen]) -> Option<String> {
     let process = seen.iter().find(|process| process.is_stopped())?;
@@ -37,7 +63,12 @@ pub(super) fn stopped(seen: &[Seen]) -> Option<String> {
 }
 
 /// Look at the trees below some processes.
-pub(super) fn look(roots: &[i32], bus_port: Option<u16>) -> Result<Vec<Seen>, Error> {
+pub(super) fn look(roots: &[i32]) -> Result<Vec<Seen>, Error> {
+    look_for(roots, None)
+}
+
+/// Look at the trees below some processes, also at who holds a connection to the bus.
+pub(super) fn look_for(roots: &[i32], mut bus: Option<(u16, &mut Connections)>) -> Result<Vec<Seen>, Error> {
     let mut stats = BTreeMap::new();
     let entries = fs::read_dir("/proc").map_err(|source| Error::Proc { pid: 0, source })?;
     for entry in entries.flatten() {
@@ -54,8 +85,10 @@ pub(super) fn look(roots: &[i32], bus_port: Option<u16>) -> Result<Vec<Seen>, Er
     let mut seen = Vec::new();
     for pid in tree(roots, &stats) {
         let stat = &stats[&pid];
-        let on_bus = match bus_port {
-            Some(port) if stat.state != 'Z' => connected(pid, port).or_else(gone)?,
+        let on_bus = match &mut bus {
+            Some((port, connections)) if stat.state != 'Z' => {
+                connections.held(pid, stat.born, *port).or_else(gone)?
+            }
             _ => false,
         };
         let activity = stat.cpu_ticks + switches(pid);
@@ -67,6 +100,9 @@ pub(super) fn look(roots: &[i32], bus_port: Option<u16>) -> Result<Vec<Seen>, Er
             activity,
             on_bus,
         });
+    }
+    if let Some((_, connections)) = bus {
+        connections.0.retain(|key, _| seen.iter().any(|process| (process.pid, process.born) == *key));
     }
     Ok(seen)
 }
@@ -141,23 +177,23 @@ fn parse_switches(status: &str) -> u64 {
         .sum()
 }
 
-/// Whether a process holds an established connection to a remote port.
-fn connected(pid: i32, port: u16) -> Result<bool, Error> {
+/// The inodes of the sockets that a process holds.
+fn sockets(pid: i32) -> Result<BTreeSet<u64>, Error> {
+    let descriptors =
+        fs::read_dir(format!("/proc/{pid}/fd")).map_err(|source| Error::Proc { pid, source })?;
+    Ok(descriptors
+        .flatten()
+        .filter_map(|descriptor| parse_socket(fs::read_link(descriptor.path()).ok()?.to_str()?))
+        .collect())
+}
+
+/// The inodes of all established connections to a remote port where a process is.
+fn established(pid: i32, port: u16) -> Result<BTreeSet<u64>, Error> {
     let read = |name: &str| fs::read_to_string(format!("/proc/{pid}/net/{name}"));
     let mut inodes = parse_established(&read("tcp").map_err(|source| Error::Proc { pid, source })?, port);
     // A kernel without IPv6 has no tcp6.
     inodes.extend(parse_established(&read("tcp6").unwrap_or_default(), port));
-    if inodes.is_empty() {
-        return Ok(false);
-    }
-    let descriptors =
-        fs::read_dir(format!("/proc/{pid}/fd")).map_err(|source| Error::Proc { pid, source })?;
-    Ok(descriptors.flatten().any(|descriptor| {
-        fs::read_link(descriptor.path())
-            .ok()
-            .and_then(|target| parse_socket(target.to_str()?))
-            .is_some_and(|inode| inodes.contains(&inode))
-    }))
+    Ok(inodes)
 }
 
 /// The inodes of established connections to a remote port, from `/proc/<pid>/net/tcp`.
@@ -204,16 +240,23 @@ mod tests {
     }
 
     #[test]
-    fn this_very_process_is_seen_with_its_connection() {
+    fn this_very_process_is_seen_with_its_connection_and_without_it_at_once() {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
         let own = i32::try_from(std::process::id()).unwrap();
-        let find =
-            || look(&[own], Some(port)).unwrap().into_iter().find(|process| process.pid == own).unwrap();
+        let mut connections = Connections::default();
+        let mut find = || {
+            let all = look_for(&[own], Some((port, &mut connections))).unwrap();
+            all.into_iter().find(|process| process.pid == own).unwrap()
+        };
         assert!(!find().on_bus);
-        let stream = std::net::TcpStream::connect(("127.0.0.1", port)).unwrap();
-        assert!(find().on_bus);
-        drop(stream);
+        for _ in 0..2 {
+            let stream = std::net::TcpStream::connect(("127.0.0.1", port)).unwrap();
+            assert!(find().on_bus);
+            assert!(find().on_bus);
+            drop(stream);
+            assert!(!find().on_bus);
+        }
         assert!(find().activity > 0);
     }
 }

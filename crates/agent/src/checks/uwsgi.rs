@@ -56,7 +56,7 @@ struct Last {
 }
 
 pub(super) async fn ask(probe: &UwsgiProbe, roots: &[i32], memory: &mut Memory) -> Result<(), Error> {
-    let seen = look(roots, None)?;
+    let seen = look(roots)?;
     // A stopped master would not answer, and it is better said why.
     if let Some(what) = stopped(&seen) {
         return UnwellSnafu { what }.fail();

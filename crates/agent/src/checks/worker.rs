@@ -6,17 +6,19 @@ use std::time::{Duration, Instant};
 use oaas_agent_config::WorkerProbe;
 
 use super::error::{Error, UnwellSnafu};
-use super::processes::{Seen, look, stopped};
+use super::processes::{Connections, Seen, look_for, stopped};
 
 /// What is remembered between two questions: for each process its activity, and when that last grew.
 #[derive(Debug, Default)]
 pub(super) struct Memory {
     start: Option<Instant>,
     last: BTreeMap<(i32, u64), (u64, Duration)>,
+    connections: Connections,
 }
 
 pub(super) fn ask(probe: &WorkerProbe, roots: &[i32], memory: &mut Memory) -> Result<(), Error> {
-    let seen = look(roots, probe.bus_port)?;
+    let bus = probe.bus_port.map(|port| (port, &mut memory.connections));
+    let seen = look_for(roots, bus)?;
     let now = memory.start.get_or_insert_with(Instant::now).elapsed();
     judge(probe, &seen, &mut memory.last, now).map_or_else(|what| UnwellSnafu { what }.fail(), Ok)
 }
