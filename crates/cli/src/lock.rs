@@ -48,10 +48,12 @@ pub fn take(path: &Path) -> io::Result<Lock> {
 /// Whether a process is ending, from `/proc/PID/status`; nothing, if there is none any more.
 ///
 /// One that is has a SIGKILL pending until its last thread has seen it (the kernel sends it to each thread), then no memory of
-/// its own (`VmSize`, see proc_pid_status(5)) while the rest is given back.
+/// its own (`VmSize`, see `proc_pid_status(5)`) while the rest is given back.
 fn is_ending(status: Option<&str>) -> bool {
     const SIGKILL: u64 = 1 << 8;
-    let field = |name: &str| status?.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).map(str::trim);
+    let field = |name: &str| {
+        status?.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).map(str::trim)
+    };
     let pending = |name| field(name).and_then(|bits| u64::from_str_radix(bits, 16).ok()).unwrap_or(0);
     status.is_none() || field("VmSize").is_none() || (pending("SigPnd") | pending("ShdPnd")) & SIGKILL != 0
 }
@@ -69,8 +71,12 @@ mod tests {
     #[test]
     fn one_that_works_is_not_ending() {
         assert!(!is_ending(status_of("self").as_deref()));
-        assert!(is_ending(Some("Name:\toaas\nVmSize:\t 1 kB\nSigPnd:\t0000000000000100\nShdPnd:\t0000000000000000\n")));
-        assert!(!is_ending(Some("Name:\toaas\nVmSize:\t 1 kB\nSigPnd:\t0000000000000002\nShdPnd:\t0000000000000000\n")));
+        assert!(is_ending(Some(
+            "Name:\toaas\nVmSize:\t 1 kB\nSigPnd:\t0000000000000100\nShdPnd:\t0000000000000000\n"
+        )));
+        assert!(!is_ending(Some(
+            "Name:\toaas\nVmSize:\t 1 kB\nSigPnd:\t0000000000000002\nShdPnd:\t0000000000000000\n"
+        )));
         assert!(is_ending(None));
     }
 

@@ -38,7 +38,7 @@ pub(super) struct Connections(BTreeMap<(i32, u64), (u64, Instant)>);
 
 impl Connections {
     /// For so long a socket that a process keeps counts as established.
-    const GOOD: Duration = Duration::from_secs(60);
+    const GOOD: Duration = Duration::from_mins(1);
 
     /// Whether the process holds an established connection to a remote port.
     fn held(&mut self, pid: i32, born: u64, port: u16) -> Result<bool, Error> {

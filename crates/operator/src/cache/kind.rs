@@ -1,7 +1,7 @@
 //! The objects of one kind.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
@@ -41,6 +41,8 @@ pub trait Watched: Send + Sync {
     fn metas(&self, namespace: &str, cloud: &str) -> Vec<LiveMeta>;
     /// Takes the API server's answer to a write, until the watch has caught up.
     fn wrote(&self, answer: &Value);
+    /// Takes the answer to a write that only reports, such as a status: its event is no news to whoever wrote it.
+    fn reported(&self, answer: &Value);
     /// Takes note of a delete that the API server took.
     fn deleted(&self, namespace: &str, name: &str, uid: &str);
     /// Ends when the kind has been listed once.
@@ -53,21 +55,56 @@ enum Ahead<K> {
     Deleted(String),
 }
 
+/// Which versions of objects came of our own reports. Reconciling for them would find what the report already said.
+#[derive(Debug, Default)]
+pub struct Reports(Mutex<HashMap<(String, String), u64>>);
+
+impl Reports {
+    /// Takes note of what the API server answered to a report.
+    pub fn note<K: Resource>(&self, answer: &K) {
+        self.all().insert(key_of(answer), version(answer));
+    }
+
+    /// Whether an event brings nothing but the last report. One that comes before the answer does not count as such: then
+    /// a reconciliation finds nothing to do.
+    pub fn is_of<K: Resource>(&self, event: &Event<K>) -> bool {
+        match event {
+            Event::Apply(object) => self.all().get(&key_of(object)) == Some(&version(object)),
+            Event::Delete(object) => {
+                self.all().remove(&key_of(object));
+                false
+            }
+            Event::Init | Event::InitApply(_) | Event::InitDone => false,
+        }
+    }
+
+    fn all(&self) -> MutexGuard<'_, HashMap<(String, String), u64>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 /// The objects of one kind: the store that a watch fills, and what was written since.
 pub struct Cached<K: Kind> {
     resource: ApiResource,
     store: Store<K>,
     ahead: Mutex<HashMap<(String, String), Ahead<K>>>,
+    reports: Reports,
 }
 
 impl<K: Kind> Cached<K> {
     /// Objects from a store.
     pub fn new(store: Store<K>) -> Self {
-        Self { resource: ApiResource::erase::<K>(&()), store, ahead: Mutex::new(HashMap::new()) }
+        Self {
+            resource: ApiResource::erase::<K>(&()),
+            store,
+            ahead: Mutex::default(),
+            reports: Reports::default(),
+        }
     }
 
-    /// Forgets what was written when the watch brings the same or something newer.
-    pub fn caught_up(&self, event: &Event<K>) {
+    /// Forgets what was written when the watch brings the same or something newer. Says whether the event is news, and not
+    /// just what was reported.
+    pub fn caught_up(&self, event: &Event<K>) -> bool {
         let mut ahead = self.ahead.lock().unwrap_or_else(PoisonError::into_inner);
         match event {
             Event::Apply(object) | Event::InitApply(object) => {
@@ -88,6 +125,7 @@ impl<K: Kind> Cached<K> {
             Event::Init => ahead.clear(),
             Event::InitDone => {}
         }
+        !self.reports.is_of(event)
     }
 
     /// The newest known state of an object.
@@ -166,6 +204,13 @@ impl<K: Kind> Watched for Cached<K> {
         }
     }
 
+    fn reported(&self, answer: &Value) {
+        self.wrote(answer);
+        if let Ok(object) = serde_json::from_value::<K>(answer.clone()) {
+            self.reports.note(&object);
+        }
+    }
+
     fn deleted(&self, namespace: &str, name: &str, uid: &str) {
         let mut ahead = self.ahead.lock().unwrap_or_else(PoisonError::into_inner);
         ahead.insert((namespace.to_owned(), name.to_owned()), Ahead::Deleted(uid.to_owned()));
@@ -239,6 +284,25 @@ mod tests {
         assert_eq!(value(&cached).as_deref(), Some("new"));
         event(Event::Apply(map("11", "newer")));
         assert_eq!(value(&cached).as_deref(), Some("newer"));
+    }
+
+    #[test]
+    fn what_was_only_reported_is_no_news_and_all_else_is() {
+        let (reader, mut writer) = store::<ConfigMap>();
+        let cached = Cached::new(reader);
+        let mut event = |event: Event<ConfigMap>| {
+            writer.apply_watcher_event(&event);
+            cached.caught_up(&event)
+        };
+        assert!(event(Event::Apply(map("9", "old"))));
+        cached.reported(&serde_json::to_value(map("10", "new")).unwrap());
+        assert_eq!(value(&cached).as_deref(), Some("new"));
+        assert!(!event(Event::Apply(map("10", "new"))));
+        assert!(event(Event::Apply(map("11", "newer"))));
+        cached.reported(&serde_json::to_value(map("12", "new")).unwrap());
+        assert!(event(Event::InitApply(map("12", "new"))), "what is listed anew is looked at");
+        assert!(event(Event::Delete(map("12", "new"))));
+        assert!(event(Event::Apply(map("12", "new"))), "gone, and there again");
     }
 
     #[test]

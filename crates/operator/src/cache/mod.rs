@@ -3,7 +3,7 @@
 //!
 //! # Flow
 //! One watch per kind of [`Objects`], limited to our objects by label, and one each of `OpenStack`, pods and nodes.
-//! Every event is put into a store and names the cloud that it concerns.
+//! Every event is put into a store and, unless it only brings a status that the operator wrote, names the cloud that it concerns.
 //!
 //! # Guarantees
 //! Nothing is reconciled before every watch has listed once. What this operator wrote itself is seen at once: the API
@@ -31,12 +31,14 @@ use tokio::sync::mpsc::UnboundedSender;
 use tokio::task::JoinSet;
 
 use kind::is_of;
-pub use kind::{Cached, LiveMeta, Watched};
+pub use kind::{Cached, LiveMeta, Reports, Watched};
 
 /// Everything that is watched.
 pub struct Cache {
     /// The clouds themselves.
     pub clouds: Store<OpenStack>,
+    /// Which of the clouds' versions came of their own status being written.
+    pub reports: Arc<Reports>,
     /// Pods of clouds.
     pub pods: Store<Pod>,
     /// Nodes of the cluster.
@@ -58,10 +60,12 @@ impl Cache {
 
         let to = concerns.clone();
         let (clouds, writer) = store();
+        let reports = Arc::<Reports>::default();
+        let of_clouds = Arc::clone(&reports);
         tasks.spawn(run(
             kube::runtime::reflector(writer, watch::<OpenStack>(client, watcher::Config::default())),
             move |event| {
-                if let Some(cloud) = object(&event) {
+                if let Some(cloud) = object(&event).filter(|_| !of_clouds.is_of(&event)) {
                     send(&to, ObjectRef::from_obj(cloud));
                 }
             },
@@ -97,7 +101,7 @@ impl Cache {
                 }
             },
         ));
-        Self { clouds, pods, nodes, kinds, by_type }
+        Self { clouds, reports, pods, nodes, kinds, by_type }
     }
 
     /// Waits until every watch has listed once, at most `limit`. Says which kinds did not.
@@ -159,8 +163,8 @@ impl Visit for Builder<'_> {
         let to = self.concerns.clone();
         let written = Arc::clone(&cached);
         self.tasks.spawn(run(kube::runtime::reflector(writer, stream), move |event| {
-            written.caught_up(&event);
-            if let Some(cloud) = object(&event).and_then(cloud_of) {
+            let news = written.caught_up(&event);
+            if let Some(cloud) = object(&event).filter(|_| news).and_then(cloud_of) {
                 send(&to, cloud);
             }
         }));

@@ -20,7 +20,7 @@ use oaas_plan::ApiPlan;
 /// After how long what is in place is looked at again.
 pub const AGAIN: Duration = Duration::from_mins(1);
 /// After how long what is not in place is tried again.
-pub const SOON: Duration = Duration::from_millis(1500);
+pub const SOON: Duration = Duration::from_millis(800);
 /// How long a pass may take: uploads of images included.
 pub const LIMIT: Duration = Duration::from_mins(30);
 

@@ -184,7 +184,8 @@ async fn publish<B: Brain>(
     }));
     context.say(cloud, notes).await;
     if cloud.status.as_ref() != Some(&status) {
-        write_status(context, cloud.as_ref(), &status).await?;
+        let answer: OpenStack = write_status(context, cloud.as_ref(), &status).await?;
+        context.cache.reports.note(&answer);
     }
     for (name, status) in report.components {
         // Those that were made just now come with the watch; their status is written then.
@@ -195,10 +196,17 @@ async fn publish<B: Brain>(
         let status = settle::component(component.status.as_ref(), status, component.metadata.generation, now);
         if component.status.as_ref() != Some(&status) {
             let answer: OpenStackComponent = write_status(context, component.as_ref(), &status).await?;
-            remember_write(context, "OpenStackComponent", &answer);
+            remember_report(context, &answer);
         }
     }
     Ok(())
+}
+
+fn remember_report<B: Brain>(context: &Context<B>, answer: &OpenStackComponent) {
+    if let (Some(kind), Ok(answer)) = (context.cache.kind("OpenStackComponent"), serde_json::to_value(answer))
+    {
+        kind.reported(&answer);
+    }
 }
 
 fn remember_write<B: Brain>(context: &Context<B>, kind: &str, answer: &impl Serialize) {
