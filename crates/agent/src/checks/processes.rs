@@ -37,8 +37,9 @@ impl Seen {
 pub(super) struct Connections(BTreeMap<(i32, u64), (u64, Instant)>);
 
 impl Connections {
-    /// For so long a socket that a process keeps counts as established.
-    const GOOD: Duration = Duration::from_mins(1);
+    /// For so long a socket that a process keeps counts as established. One that the other side has closed, and the process has
+    /// not, is noticed after it.
+    const GOOD: Duration = Duration::from_secs(15);
 
     /// Whether the process holds an established connection to a remote port.
     fn held(&mut self, pid: i32, born: u64, port: u16) -> Result<bool, Error> {
