@@ -16,6 +16,11 @@ every_option='{"keystone":{"config":{"DEFAULT":{"max_param_size":65}}},"glance":
   "placement":{"config":{"placement":{"allocation_conflict_retry_count":11}}},"nova":{"config":{"api":{"max_limit":1001}}},
   "neutron":{"config":{"DEFAULT":{"max_dns_nameservers":6}}}}'
 no_option='{"keystone":{"config":null},"glance":{"config":null},"placement":{"config":null},"nova":{"config":null},"neutron":{"config":null}}'
+# Nothing of a change stays for what is tried next: its pods would still be rolling.
+take_back() {
+    edit "$no_option"
+    until_true 120 none_in_force
+}
 edit() { patch "{\"spec\":{\"services\":$1}}"; }
 
 # The cloud's steady users: `traffic NAME OPTIONS… -- COMMAND…`; what they noticed is kept in the output directory.
@@ -68,7 +73,7 @@ edit_everything() {
     time until_true 60 all_in_force
 }
 every_option_changes_at_once() {
-    trap 'edit "$no_option"' EXIT
+    trap take_back EXIT
     bystanders >"$out/bystanders.before"
     grep -q galera "$out/bystanders.before"
     traffic every-option -- bash -c 'set -euo pipefail; edit_everything'
@@ -134,7 +139,7 @@ logs_debug() {
     grep -q ' DEBUG ' "$out/live.log"
 }
 live_options_are_taken() {
-    trap 'edit "$no_option"' EXIT
+    trap take_back EXIT
     all_pods >"$out/pods.before"
     [[ $(following | wc -l) -ge 12 ]] || { following; return 1; }
     traffic live-options -- bash -c 'set -euo pipefail; take_and_give_back'

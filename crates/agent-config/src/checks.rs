@@ -63,7 +63,7 @@ impl Role {
     /// The checks that suit this role, where it knows its program. `server_name` is the name in the pod's certificate.
     pub fn checks(&self, server_name: &str) -> Option<Checks> {
         match self {
-            Self::Process(_) | Self::LoadSchema(_) => None,
+            Self::Process(_) | Self::Family(_) | Self::LoadSchema(_) => None,
             Self::Mariadb(role) => Some(mariadb(role, server_name)),
             Self::Rabbitmq(role) => Some(rabbitmq(role, server_name)),
             Self::Node(role) => Some(node(role)),

@@ -33,7 +33,7 @@ pub use node::{
     NodeProbe, NodeRole, NovaCompute, OpenVswitch, OvnClusterProbe, OvnController, OvnDatabase, OvnFiller,
     OvnInStepProbe, Ovsdb, UnixctlProbe, VirtType, VirtTypeChoice,
 };
-pub use process::{Prepare, Process};
+pub use process::{Family, Prepare, Process};
 pub use program::{Program, Stop, StopSignal};
 pub use role::Role;
 pub use schema::{LoadSchema, SchemaAccount, SchemaDatabase};

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::check::Check;
-use crate::program::Program;
+use crate::program::{Program, Stop};
 
 /// Any process that needs no more than preparation, signals and probes.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -16,6 +16,25 @@ pub struct Process {
     pub pre: Vec<Prepare>,
     /// What runs.
     pub program: Program,
+}
+
+/// Programs in Python that import much of the same: one process imports it, and forks them. The end of one is the end of all.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Family {
+    /// Done in order before the programs start, at each start; every step can be repeated.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub pre: Vec<Prepare>,
+    /// Modules that the programs share; one that starts threads when it is imported is an error.
+    pub imports: Vec<String>,
+    /// Scripts and their arguments, as [`Program::command`]. The first one's exit code is the agent's.
+    pub programs: Vec<Vec<String>>,
+    /// Whether they have more programs forked while they run (`oaas agent fork`), as for the helpers of oslo.privsep.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub helpers: bool,
+    /// How they are stopped.
+    #[serde(default)]
+    pub stop: Stop,
 }
 
 /// One step that prepares a start; each can be repeated.

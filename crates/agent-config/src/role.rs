@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::database::Mariadb;
 use crate::messaging::Rabbitmq;
 use crate::node::NodeRole;
-use crate::process::Process;
+use crate::process::{Family, Process};
 use crate::schema::LoadSchema;
 
 /// What the agent runs.
@@ -16,6 +16,8 @@ use crate::schema::LoadSchema;
 pub enum Role {
     /// Any process that needs no more than preparation, signals and probes.
     Process(Process),
+    /// Programs in Python that are forked from one process.
+    Family(Family),
     /// A MariaDB server, a member of a Galera cluster of any odd size.
     Mariadb(Mariadb),
     /// A `RabbitMQ` server, a member of a cluster of any odd size.

@@ -64,6 +64,7 @@ fn start(args: &Args) -> Result<u8, Failure> {
         let (context, ended) = Context::new(config, args.config.clone(), host);
         match role {
             Role::Process(role) => supervise(&role, context, ended).await,
+            Role::Family(role) => supervise(&role, context, ended).await,
             Role::Mariadb(role) => supervise(&role, context, ended).await,
             Role::Rabbitmq(role) => supervise(&role, context, ended).await,
             Role::LoadSchema(role) => supervise(&role, context, ended).await,

@@ -40,6 +40,12 @@ enum AgentCommand {
         #[arg(long)]
         config: PathBuf,
     },
+    /// Have the family of programs in this container run one more, and end as it ends
+    Fork {
+        /// The program and its arguments
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true, required = true)]
+        words: Vec<String>,
+    },
     /// Called by libvirt when something happens to a guest
     LibvirtHook {
         /// The cgroup that guests' ones are below
@@ -96,6 +102,7 @@ fn agent(arguments: &[OsString]) -> ExitCode {
     };
     ExitCode::from(match parsed.command {
         AgentCommand::Run { config } => oaas_agent::run::main(&oaas_agent::run::Args { config }),
+        AgentCommand::Fork { words } => oaas_agent::roles::family::fork(&words),
         AgentCommand::LibvirtHook { cgroup, oom_score_adj, domain, operation } => {
             libvirt_hook(&LibvirtHook { cgroup, oom_score_adj, domain, operation })
         }

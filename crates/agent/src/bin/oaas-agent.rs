@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use oaas_agent::roles::family::fork;
 use oaas_agent::roles::node::{LibvirtHook, libvirt_hook};
 use oaas_agent::run::{Args, main as run};
 
@@ -19,6 +20,8 @@ fn main() -> ExitCode {
                 operation: (*operation).to_owned(),
             }))
         }
+        // As programs of a family call it.
+        ["agent", "fork", "--", ..] => ExitCode::from(fork(&arguments[3..])),
         [config] => ExitCode::from(run(&Args { config: config.into() })),
         _ => {
             eprintln!("usage: oaas-agent AGENT_JSON");

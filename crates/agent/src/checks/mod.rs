@@ -15,7 +15,7 @@ use std::time::Duration;
 
 pub use error::Error;
 pub(crate) use http::get;
-use oaas_agent_config::{Check, Probe, Program};
+use oaas_agent_config::{Check, Probe, Program, Role};
 use tokio::sync::Mutex;
 use tokio::time::timeout;
 
@@ -69,7 +69,14 @@ impl Checker {
             Probe::Memcached(probe) => wire::memcached(probe).await,
             Probe::Mysql(probe) => database::ask(probe).await,
             Probe::Wsrep(probe) => database::ask_wsrep(probe).await,
-            Probe::Worker(probe) => worker::ask(probe, &self.roots(), &mut *self.worker.lock().await),
+            Probe::Worker(probe) => {
+                let family = match &self.context.config().role {
+                    Role::Family(family) => Some(family.programs.len()),
+                    _ => None,
+                };
+                let roots = processes::Roots { started: &self.roots(), family };
+                worker::ask(probe, roots, &mut *self.worker.lock().await)
+            }
             Probe::Uwsgi(probe) => uwsgi::ask(probe, &self.roots(), &mut *self.uwsgi.lock().await).await,
             Probe::Answered(probe) => answered::ask(probe, &self.roots(), self.context.silence()),
             Probe::Command(probe) => {

@@ -12,6 +12,8 @@ use super::error::Error;
 pub(super) struct Seen {
     /// Process id.
     pub(super) pid: i32,
+    /// The program that it belongs to: that one's process id. Nothing where it is the parent of a family.
+    pub(super) program: Option<i32>,
     /// The command's name, as the kernel has it.
     pub(super) name: String,
     /// State letter of `proc_pid_stat(5)`: R, S, D, T (stopped), t (traced), Z (zombie) ...
@@ -57,6 +59,15 @@ impl Connections {
     }
 }
 
+/// What is looked at: some processes, and all below them.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Roots<'a> {
+    /// What the agent has started.
+    pub(super) started: &'a [i32],
+    /// Those are the parents of a family: so many programs are their first children.
+    pub(super) family: Option<usize>,
+}
+
 /// In words, which of some processes is stopped.
 pub(super) fn stopped(seen: &[Seen]) -> Option<String> {
     let process = seen.iter().find(|process| process.is_stopped())?;
@@ -65,11 +76,14 @@ pub(super) fn stopped(seen: &[Seen]) -> Option<String> {
 
 /// Look at the trees below some processes.
 pub(super) fn look(roots: &[i32]) -> Result<Vec<Seen>, Error> {
-    look_for(roots, None)
+    look_for(Roots { started: roots, family: None }, None)
 }
 
 /// Look at the trees below some processes, also at who holds a connection to the bus.
-pub(super) fn look_for(roots: &[i32], mut bus: Option<(u16, &mut Connections)>) -> Result<Vec<Seen>, Error> {
+pub(super) fn look_for(
+    roots: Roots<'_>,
+    mut bus: Option<(u16, &mut Connections)>,
+) -> Result<Vec<Seen>, Error> {
     let mut stats = BTreeMap::new();
     let entries = fs::read_dir("/proc").map_err(|source| Error::Proc { pid: 0, source })?;
     for entry in entries.flatten() {
@@ -83,8 +97,12 @@ pub(super) fn look_for(roots: &[i32], mut bus: Option<(u16, &mut Connections)>) 
             stats.insert(pid, stat);
         }
     }
+    let programs: BTreeMap<i32, i32> = programs(roots, &stats)
+        .into_iter()
+        .flat_map(|program| tree(&[program], &stats).into_iter().map(move |pid| (pid, program)))
+        .collect();
     let mut seen = Vec::new();
-    for pid in tree(roots, &stats) {
+    for pid in tree(roots.started, &stats) {
         let stat = &stats[&pid];
         let on_bus = match &mut bus {
             Some((port, connections)) if stat.state != 'Z' => {
@@ -95,6 +113,7 @@ pub(super) fn look_for(roots: &[i32], mut bus: Option<(u16, &mut Connections)>) 
         let activity = stat.cpu_ticks + switches(pid);
         seen.push(Seen {
             pid,
+            program: programs.get(&pid).copied(),
             name: stat.name.clone(),
             state: stat.state,
             born: stat.born,
@@ -140,6 +159,18 @@ fn parse_stat(text: &str) -> Option<Stat> {
         cpu_ticks: number(11)? + number(12)?,
         born: number(19)?,
     })
+}
+
+/// The programs that are to run: what was started, or the first children of that. What is forked later is a helper.
+fn programs(roots: Roots<'_>, stats: &BTreeMap<i32, Stat>) -> Vec<i32> {
+    let Some(count) = roots.family else { return roots.started.to_vec() };
+    let mut children: Vec<(u64, i32)> = stats
+        .iter()
+        .filter(|(_, stat)| roots.started.contains(&stat.parent))
+        .map(|(pid, stat)| (stat.born, *pid))
+        .collect();
+    children.sort_unstable();
+    children.into_iter().take(count).map(|(_, pid)| pid).collect()
 }
 
 /// The given processes and all their descendants.
@@ -241,13 +272,29 @@ mod tests {
     }
 
     #[test]
+    fn the_first_children_are_a_family_s_programs() {
+        let stat = |parent: i32, born: u64| Stat {
+            name: String::new(),
+            state: 'S',
+            parent,
+            cpu_ticks: 0,
+            born,
+        };
+        let stats =
+            BTreeMap::from([(5, stat(1, 10)), (9, stat(5, 11)), (6, stat(5, 11)), (7, stat(5, 90)), (8, stat(9, 12))]);
+        assert_eq!(programs(Roots { started: &[5], family: Some(2) }, &stats), [6, 9]);
+        assert_eq!(programs(Roots { started: &[5], family: None }, &stats), [5]);
+    }
+
+    #[test]
     fn this_very_process_is_seen_with_its_connection_and_without_it_at_once() {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
         let own = i32::try_from(std::process::id()).unwrap();
         let mut connections = Connections::default();
         let mut find = || {
-            let all = look_for(&[own], Some((port, &mut connections))).unwrap();
+            let roots = Roots { started: &[own], family: None };
+            let all = look_for(roots, Some((port, &mut connections))).unwrap();
             all.into_iter().find(|process| process.pid == own).unwrap()
         };
         assert!(!find().on_bus);

@@ -4,9 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use oaas_agent_config::WorkerProbe;
+use snafu::ensure;
 
 use super::error::{Error, UnwellSnafu};
-use super::processes::{Connections, Seen, look_for, stopped};
+use super::processes::{Connections, Roots, Seen, look_for, stopped};
 
 /// What is remembered between two questions: for each process its activity, and when that last grew.
 #[derive(Debug, Default)]
@@ -16,10 +17,14 @@ pub(super) struct Memory {
     connections: Connections,
 }
 
-pub(super) fn ask(probe: &WorkerProbe, roots: &[i32], memory: &mut Memory) -> Result<(), Error> {
+pub(super) fn ask(probe: &WorkerProbe, roots: Roots<'_>, memory: &mut Memory) -> Result<(), Error> {
     let bus = probe.bus_port.map(|port| (port, &mut memory.connections));
     let seen = look_for(roots, bus)?;
     let now = memory.start.get_or_insert_with(Instant::now).elapsed();
+    if let Some(count) = roots.family {
+        let run = seen.iter().filter_map(|process| process.program).collect::<BTreeSet<i32>>().len();
+        ensure!(run == count, UnwellSnafu { what: format!("{run} of {count} programs run") });
+    }
     judge(probe, &seen, &mut memory.last, now).map_or_else(|what| UnwellSnafu { what }.fail(), Ok)
 }
 
@@ -58,18 +63,23 @@ fn judge(
     let still = |process: &&Seen| {
         last.get(&(process.pid, process.born)).is_some_and(|(_, grew)| now.saturating_sub(*grew) >= limit)
     };
-    // Whoever is on the bus wakes up for its heart-beat; a helper beside it may sleep for ever.
-    let mut awake_wanted: Vec<&Seen> = seen.iter().filter(|process| process.on_bus).collect();
-    if awake_wanted.is_empty() {
-        if seen.iter().all(|process| still(&process)) {
-            return Err(format!("no process did anything for {} s", limit.as_secs()));
+    let programs: BTreeSet<i32> = seen.iter().filter_map(|process| process.program).collect();
+    for program in programs {
+        let its: Vec<&Seen> = seen.iter().filter(|process| process.program == Some(program)).collect();
+        // Whoever is on the bus wakes up for its heart-beat; a helper beside it may sleep for ever.
+        let on_bus = its.iter().any(|process| process.on_bus);
+        let hung = if on_bus {
+            its.iter().find(|process| process.on_bus && still(process))
+        } else {
+            its.first().filter(|_| its.iter().all(still))
+        };
+        if let Some(process) = hung {
+            let alone = if on_bus || its.len() == 1 { "" } else { ", nor did any below it" };
+            let (pid, name) = (process.pid, &process.name);
+            return Err(format!("process {pid} ({name}) did nothing for {} s{alone}", limit.as_secs()));
         }
-        return Ok(());
     }
-    awake_wanted.retain(still);
-    awake_wanted.first().map_or(Ok(()), |process| {
-        Err(format!("process {} ({}) did nothing for {} s", process.pid, process.name, limit.as_secs()))
-    })
+    Ok(())
 }
 
 #[cfg(test)]
@@ -77,7 +87,7 @@ mod tests {
     use super::*;
 
     fn process(pid: i32, state: char, activity: u64, on_bus: bool) -> Seen {
-        Seen { pid, name: format!("p{pid}"), state, born: 7, activity, on_bus }
+        Seen { pid, program: Some(2), name: format!("p{pid}"), state, born: 7, activity, on_bus }
     }
 
     fn bus() -> WorkerProbe {
@@ -131,6 +141,31 @@ mod tests {
         assert_eq!(judge(&probe, &tree(1), &mut last, at(0)), Ok(()));
         assert_eq!(judge(&probe, &tree(2), &mut last, at(70)), Ok(()));
         assert!(judge(&probe, &tree(2), &mut last, at(130)).is_err());
+    }
+
+    #[test]
+    fn of_a_family_each_program_must_do_something() {
+        let probe = WorkerProbe { bus_port: Some(5671), still_seconds: 60 };
+        let mut last = BTreeMap::new();
+        // The parent only waits; one is on the bus, the other is not, and both have workers.
+        let family = |one: u64, two: u64| {
+            let parent = Seen { program: None, ..process(1, 'S', 1, false) };
+            let one = [process(2, 'S', one, true), process(3, 'S', 1, false)];
+            let two = [process(4, 'S', 1, false), process(5, 'S', two, false)]
+                .map(|process| Seen { program: Some(4), ..process });
+            [vec![parent], one.to_vec(), two.to_vec()].concat()
+        };
+        assert_eq!(judge(&probe, &family(1, 1), &mut last, at(0)), Ok(()));
+        assert_eq!(judge(&probe, &family(2, 2), &mut last, at(50)), Ok(()));
+        assert_eq!(
+            judge(&probe, &family(3, 2), &mut last, at(115)).unwrap_err(),
+            "process 4 (p4) did nothing for 60 s, nor did any below it"
+        );
+        assert_eq!(judge(&probe, &family(3, 3), &mut last, at(120)), Ok(()));
+        assert_eq!(
+            judge(&probe, &family(3, 4), &mut last, at(176)).unwrap_err(),
+            "process 2 (p2) did nothing for 60 s"
+        );
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! What the agent can be.
 
+pub mod family;
 pub mod load_schema;
 pub mod mariadb;
 pub mod node;
