@@ -168,14 +168,17 @@ fn one_more_program_is_forked_for_whoever_asks() {
     assert_eq!(agent.said().matches("helper with True").count(), 2, "{}", agent.said());
     assert_eq!(agent.said().matches("imported by").count(), 1, "{}", agent.said());
     let nobody = tempfile::tempdir().unwrap();
-    let asked = Agent::command(nobody.path()).args(["agent", "fork", "--", "a-helper", "0"]).output().unwrap();
+    let asked =
+        Agent::command(nobody.path()).args(["agent", "fork", "--", "a-helper", "0"]).output().unwrap();
     assert!(!asked.status.success());
     assert!(String::from_utf8_lossy(&asked.stderr).contains("failed to have a-helper 0 run"));
 }
 
 #[test]
 fn nothing_is_forked_beside_threads() {
-    let threads = format!("{SHARED}import threading, time\nthreading.Thread(target=time.sleep, args=[60], daemon=True).start()\n");
+    let threads = format!(
+        "{SHARED}import threading, time\nthreading.Thread(target=time.sleep, args=[60], daemon=True).start()\n"
+    );
     let mut agent = Agent::start(&threads, true);
     assert_ne!(agent.code(), 0);
     assert!(agent.said().contains("starts threads when it is imported"), "{}", agent.said());

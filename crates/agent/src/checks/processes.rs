@@ -273,15 +273,15 @@ mod tests {
 
     #[test]
     fn the_first_children_are_a_family_s_programs() {
-        let stat = |parent: i32, born: u64| Stat {
-            name: String::new(),
-            state: 'S',
-            parent,
-            cpu_ticks: 0,
-            born,
-        };
-        let stats =
-            BTreeMap::from([(5, stat(1, 10)), (9, stat(5, 11)), (6, stat(5, 11)), (7, stat(5, 90)), (8, stat(9, 12))]);
+        let stat =
+            |parent: i32, born: u64| Stat { name: String::new(), state: 'S', parent, cpu_ticks: 0, born };
+        let stats = BTreeMap::from([
+            (5, stat(1, 10)),
+            (9, stat(5, 11)),
+            (6, stat(5, 11)),
+            (7, stat(5, 90)),
+            (8, stat(9, 12)),
+        ]);
         assert_eq!(programs(Roots { started: &[5], family: Some(2) }, &stats), [6, 9]);
         assert_eq!(programs(Roots { started: &[5], family: None }, &stats), [5]);
     }

@@ -143,7 +143,15 @@ mod tests {
     }
 
     fn worker(activity: u64) -> [Seen; 1] {
-        [Seen { pid: 7, program: None, name: "uwsgi".to_owned(), state: 'S', born: 1, activity, on_bus: false }]
+        [Seen {
+            pid: 7,
+            program: None,
+            name: "uwsgi".to_owned(),
+            state: 'S',
+            born: 1,
+            activity,
+            on_bus: false,
+        }]
     }
 
     fn ask(

@@ -44,7 +44,8 @@ impl Role for Family {
         fs::create_dir_all(&home).context(Snafu { path: &home })?;
         let parent = home.join("family.py");
         fs::write(&parent, PARENT).context(Snafu { path: &parent })?;
-        let told = json!({"imports": self.imports, "programs": self.programs, "socket": self.helpers.then(socket)});
+        let told =
+            json!({"imports": self.imports, "programs": self.programs, "socket": self.helpers.then(socket)});
         let mut program = Program::new(["python".to_owned(), parent.display().to_string(), told.to_string()]);
         program.stop = self.stop.clone();
         context.start("family", &program)?;
