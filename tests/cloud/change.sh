@@ -109,7 +109,7 @@ following() {
 }
 # Each pod of the cloud but those of jobs, by what a restart would change.
 all_pods() {
-    kubectl get pods -n "$namespace" -o json | jq -r '.items[] | select(.metadata.ownerReferences[0].kind != "Job") |
+    kubectl get pods -n "$namespace" -o json | jq -r '.items[] | select(.metadata.ownerReferences[0].kind != "Job" and .metadata.deletionTimestamp == null) |
         "\(.metadata.name) \(.metadata.uid) \(.status.containerStatuses[0].restartCount)"' | sort
 }
 # Processes of each pod that follows its options say that they took this one: `all_took OPTION`.
