@@ -34,9 +34,15 @@ impl Seen {
 }
 
 /// Which process holds which connection to the bus. The kernel walks its table of all connections of the machine for whoever
-/// reads `/proc/<pid>/net/tcp`, which takes milliseconds: who holds a connection that was seen before is not asked again so soon.
+/// reads `/proc/<pid>/net/tcp`, which takes milliseconds: who holds a connection that was seen before is not asked again so soon,
+/// and one reading does for all processes, which are in one network namespace.
 #[derive(Debug, Default)]
-pub(super) struct Connections(BTreeMap<(i32, u64), (u64, Instant)>);
+pub(super) struct Connections {
+    /// Who held which socket, and when that was seen.
+    held: BTreeMap<(i32, u64), (u64, Instant)>,
+    /// The established ones, and when they were read.
+    table: Option<(BTreeSet<u64>, Instant)>,
+}
 
 impl Connections {
     /// For so long a socket that a process keeps counts as established. One that the other side has closed, and the process has
@@ -46,14 +52,21 @@ impl Connections {
     /// Whether the process holds an established connection to a remote port.
     fn held(&mut self, pid: i32, born: u64, port: u16) -> Result<bool, Error> {
         let sockets = sockets(pid)?;
-        let known = self.0.get(&(pid, born));
+        let known = self.held.get(&(pid, born));
         if known.is_some_and(|(inode, since)| since.elapsed() < Self::GOOD && sockets.contains(inode)) {
             return Ok(true);
         }
-        let found = established(pid, port)?.into_iter().find(|inode| sockets.contains(inode));
+        // Whoever had one may have another by now; so may anyone where nobody has one.
+        let anew = known.is_some() || self.held.is_empty();
+        let table = match self.table.take().filter(|(_, since)| !anew && since.elapsed() < Self::GOOD) {
+            Some(table) => table,
+            None => (established(pid, port)?, Instant::now()),
+        };
+        let found = table.0.iter().find(|inode| sockets.contains(inode)).map(|inode| (*inode, table.1));
+        self.table = Some(table);
         match found {
-            Some(inode) => self.0.insert((pid, born), (inode, Instant::now())),
-            None => self.0.remove(&(pid, born)),
+            Some(seen) => self.held.insert((pid, born), seen),
+            None => self.held.remove(&(pid, born)),
         };
         Ok(found.is_some())
     }
@@ -122,7 +135,7 @@ pub(super) fn look_for(
         });
     }
     if let Some((_, connections)) = bus {
-        connections.0.retain(|key, _| seen.iter().any(|process| (process.pid, process.born) == *key));
+        connections.held.retain(|key, _| seen.iter().any(|process| (process.pid, process.born) == *key));
     }
     Ok(seen)
 }
