@@ -31,7 +31,7 @@ while not os.path.exists(sys.argv[2]):
 sys.exit(5)
 ";
 
-/// A helper: it leaves a daemon behind, as those of oslo.privsep do, and ends with the code that it is told.
+/// A helper: it ends with the code that it is told.
 const HELPER: &str = "#!/usr/bin/env python3
 import os, sys
 import shared

@@ -108,12 +108,12 @@ class Family:
                         pass
             elif pid in self.members:
                 number, words = self.members.pop(pid)
-                if number == 0 or not self.asked:
-                    self.code = code
                 if not self.asked:
                     say(f"{words[0]} ended with code {code}")
                     # The agent ends whoever is left.
                     os._exit(code or 1)
+                if number == 0:
+                    self.code = code
 
     def signalled(self):
         for number in os.read(self.signals, 64):
